@@ -1,0 +1,116 @@
+"""The public functions of the package; `nas` re-exports them."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+    from nas.estimators.base import Estimator
+    from nas.hardware import Target
+    from nas.search.loop import OnProgress
+    from nas.search.run import Run
+    from nas.space import NetworkSpec, SearchSpace
+
+
+def space(name: str) -> SearchSpace:
+    """Return the search space called `name`, e.g. "mbconv"."""
+    from nas import registry
+
+    found: SearchSpace = registry.load("spaces", name)
+    return found
+
+
+def network(name: str) -> NetworkSpec:
+    """Return the published network called `name`, e.g. "efficientnet_b0"."""
+    from nas.space.catalogue import load_network
+
+    return load_network(name)
+
+
+def target(name: str) -> Target:
+    """Return the hardware target called `name`, e.g. "pixel4"."""
+    from nas.hardware import load_target
+
+    return load_target(name)
+
+
+def estimator(name: str, space: SearchSpace | str) -> Estimator:
+    """Return the accuracy estimator called `name`, e.g. "surrogate", for a space."""
+    from nas import registry
+
+    found: Estimator = registry.load("estimators", name)(_space(space))
+    return found
+
+
+def evaluate(
+    space: SearchSpace | str,
+    codes: npt.ArrayLike,
+    target: Target | str | None = None,
+    estimator: Estimator | str | None = None,
+) -> pd.DataFrame:
+    """Return one row a code: params, macs, peak_activation_bytes; latency and accuracy if asked for.
+
+    Predictions come with `<metric>_std` and the ends `_low`, `_high` of a 90 % interval.
+
+    Raises:
+        NasError: an unknown name, or codes that do not belong to the space.
+    """
+    from nas.hardware import load_target
+    from nas.search.problem import Problem
+
+    found = _space(space)
+    judge = _estimator(estimator, found) if isinstance(estimator, str) else estimator
+    device = load_target(target) if isinstance(target, str) else target
+    return Problem(found, (), (), judge, device).evaluate(found.check(codes))
+
+
+def search(
+    space: str = "mbconv",
+    target: str | None = None,
+    strategy: str = "nsga2",
+    estimator: str = "surrogate",
+    max_latency_ms: float | None = None,
+    max_params: float | None = None,
+    max_macs: float | None = None,
+    budget: int = 10_000,
+    seed: int = 0,
+    out: str | PathLike[str] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Run:
+    """Search a space for the best networks on a target; the result is kept in a run directory.
+
+    Args:
+        budget: networks evaluated.
+        out: the run directory to make; by default an unused name under runs/.
+        on_progress: called after every batch.
+
+    Raises:
+        NasError: unknown names, wrong types, budgets that no network meets, a directory that cannot be written.
+    """
+    from nas.search.config import make_config
+    from nas.search.loop import run_search, start_search
+
+    values = {
+        "space": space, "target": target, "strategy": strategy, "estimator": estimator, "budget": budget, "seed": seed,
+        "max_latency_ms": max_latency_ms, "max_params": max_params, "max_macs": max_macs,
+    }  # fmt: skip
+    return run_search(start_search(make_config(values), None if out is None else Path(out)), on_progress)
+
+
+def load_run(path: str | PathLike[str]) -> Run:
+    """Open an earlier run by its directory, or by its name under runs/."""
+    from nas.search.run import Run
+
+    return Run.open(Path(path))
+
+
+def _space(given: SearchSpace | str) -> SearchSpace:
+    return space(given) if isinstance(given, str) else given
+
+
+_estimator = estimator

@@ -1,0 +1,42 @@
+"""`nas export`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli.console import print_json
+
+
+def export(
+    architecture: Annotated[str, typer.Argument(help="RUN#3, a published network, or a code.")],
+    format: Annotated[str, typer.Option(help="onnx, or torch (a source file and a state dict).")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; default: the run's exports/, or here.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the random weights.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Write a network for other tools, and check what was written against torch.
+
+    Example: nas export runs/mbconv-pixel4-nsga2-seed0#3 --format onnx
+    """
+    from nas.errors import UnknownNameError
+    from nas.export.export import FORMATS
+    from nas.export.export import export as write
+    from nas.search.resolve import resolve
+
+    if format not in FORMATS:
+        raise UnknownNameError("format", format, FORMATS)
+    found = resolve(architecture)
+    folder = out if out is not None else found.run.path / "exports" if found.run else Path()
+    written = write(found.spec, format, folder / found.label, seed)
+    if as_json:
+        files = [str(file) for file in written.files]
+        print_json({"files": files, "max_difference": written.max_difference, "checked_with": written.checked_with,
+                    "weights": "untrained"})  # fmt: skip
+        return
+    for file in written.files:
+        typer.echo(f"Wrote     {file}")
+    typer.echo(f"Checked   against torch with {written.checked_with}: maximum difference {written.max_difference:.2e}")
+    typer.echo("Weights   untrained (random initialisation); train before use")

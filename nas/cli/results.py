@@ -1,0 +1,114 @@
+"""What `nas search`, `nas resume` and `nas show` print of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from nas.cli.console import console, front_table, plain_table, print_json, progress_bar, records
+
+if TYPE_CHECKING:
+    from nas.search.problem import Problem
+    from nas.search.run import Run
+
+
+def finish(run: Run, as_json: bool, rows: int) -> None:
+    """Bring a run to its budget, write and print its results."""
+    from nas.report.from_run import write_report
+    from nas.search.loop import run_search
+
+    try:
+        with progress_bar(run, enabled=not as_json) as on_progress:
+            run_search(run, on_progress)
+        report = write_report(run)
+    except KeyboardInterrupt:
+        kept = len(run.history())
+        typer.echo(f"nas: interrupted; {kept} evaluations are kept, continue with: nas resume {run.path}", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(result_of(run))
+        return
+    print_results(run, rows)
+    out = console()
+    out.print(f"\nRun       {run.path}  (config.yaml, trials.sqlite, front.csv, front.json)")
+    out.print(f"Report    {report}")
+    if len(run.front):
+        out.print(f"Next      nas show {run.path}#1 · nas export {run.path}#1 --format onnx")
+
+
+def print_preview(problem: Problem) -> None:
+    """Say what is about to be searched, before anything is spent."""
+    from nas.search.metrics import METRICS
+
+    out = console()
+    preview, space = problem.preview, problem.space
+    size = f"{preview.size:,} networks, {len(space.decisions)} decisions"
+    out.print(f"Space     {space.name}: {space.description}; {size}")
+    if problem.target is not None:
+        profile = problem.target.profile
+        out.print(f"Target    {problem.target.name}: {profile.description}, {profile.runtime} {profile.runtime_commit}")
+        out.print(f"Latency   predicted; {problem.target.held_out_text}")
+    if problem.estimator is not None:
+        out.print(f"Accuracy  {problem.estimator.origin}; {problem.estimator.note}")
+    table = plain_table("", "min", "median", "max", "origin")
+    for name, (low, median, high) in preview.ranges.items():
+        metric = METRICS[name]
+        basis = "min and max of the whole space" if name in preview.exact else f"of {preview.sampled:,} sampled"
+        numbers = [metric.number(value) for value in (low, median, high)]
+        table.add_row(f"{metric.label} ({metric.unit})", *numbers, f"{problem.origin(name)}; {basis}")
+    out.print(table)
+    if problem.constraints:
+        bounds = [f"{METRICS[c.metric].label} ≤ {METRICS[c.metric].text(c.upper)}" for c in problem.constraints]
+        # No success in n draws: the share is below 3/n with 95 % confidence.
+        n = preview.sampled
+        share = f"{preview.feasible / n:.1%}" if preview.feasible else f"less than {3 / n:.2%}"
+        out.print(f"Budget    {', '.join(bounds)}: met by {share} of the space, estimated from {n:,} sampled networks")
+
+
+def print_results(run: Run, rows: int) -> None:
+    """Print the front and, beside it, the published networks of the space."""
+    from nas.search.metrics import METRICS
+    from nas.search.published import figures_text, standing_text
+    from nas.search.run import nearest_to_feasible
+
+    out = console()
+    points, problem = run.front, run.problem
+    if points.empty:
+        trials = run.trials
+        if trials.empty:
+            out.print(f"Nothing is evaluated yet; continue with: nas resume {run.path}")
+            return
+        nearest = nearest_to_feasible(trials, problem.constraints)
+        reached = ", ".join(METRICS[c.metric].text(nearest[c.metric]) for c in problem.constraints)
+        out.print(f"No evaluated network meets all bounds; the nearest is {nearest['code']} ({reached}).")
+        return
+    more = f", {min(rows, len(points))} of them here and all in front.csv" if len(points) > rows else ""
+    out.print(
+        f"\nPareto front: {len(points)} points{more}; hypervolume {run.hypervolume:.4f}; ± half of a 90 % interval"
+    )
+    out.print(front_table(run, rows))
+    for _, row in run.published().iterrows():
+        out.print(f"{row['name']}  {row['code']}\n  {figures_text(problem, row)}\n  {standing_text(run, row)}")
+
+
+def result_of(run: Run) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    preview = run.problem.preview
+    return {
+        "run": str(run.path),
+        "config": run.config.model_dump(),
+        "space": {
+            "name": run.config.space,
+            "size": preview.size,
+            "ranges": preview.ranges,
+            "exact": sorted(preview.exact),
+            "sampled": preview.sampled,
+            "feasible": preview.feasible,
+        },
+        "origins": {metric: run.problem.origin(metric) for metric in run.problem.metrics},
+        "evaluations": len(run.history()),
+        "hypervolume": run.hypervolume,
+        "front": records(run.front),
+        "published": records(run.published()),
+    }

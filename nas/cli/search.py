@@ -1,0 +1,44 @@
+"""`nas search`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.cli.results import finish, print_preview
+
+
+def search(
+    space: Annotated[str | None, typer.Option(help="Search space, e.g. mbconv.")] = None,
+    target: Annotated[str | None, typer.Option(help="Hardware target, e.g. pixel4.")] = None,
+    strategy: Annotated[str | None, typer.Option(help="Search strategy: nsga2 (default) or random.")] = None,
+    estimator: Annotated[str | None, typer.Option(help="Accuracy estimator: surrogate (default).")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="Upper bound with unit, e.g. 20ms.")] = None,
+    max_params: Annotated[str | None, typer.Option(help="Upper bound, e.g. 5.3M.")] = None,
+    max_macs: Annotated[str | None, typer.Option(help="Upper bound, e.g. 390M.")] = None,
+    budget: Annotated[int | None, typer.Option(help="Networks to evaluate (default 10000).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed (default 0); same seed, same result.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory to make; default: a new one under runs/.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with the same names; options win over it.")] = None,
+    rows: Annotated[int, typer.Option(help="Points of the front to print.", min=2)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON and nothing else.")] = False,
+) -> None:
+    """Search a space for the networks with the best trade-off of accuracy and cost.
+
+    Example: nas search --space mbconv --target pixel4 --max-latency 20ms
+    """
+    from nas.search.config import make_config, read_settings, settings_of
+    from nas.search.loop import start_search
+
+    options = {
+        "space": space, "target": target, "strategy": strategy, "estimator": estimator, "max_latency": max_latency,
+        "max_params": max_params, "max_macs": max_macs, "budget": budget, "seed": seed, "out": out,
+    }  # fmt: skip
+    settings = (read_settings(config) if config is not None else {}) | settings_of(options)
+    folder = settings.pop("out", None)
+    run = start_search(make_config(settings, str(config or "")), Path(folder) if folder is not None else None)
+    if not as_json:
+        print_preview(run.problem)
+    finish(run, as_json, rows)

@@ -1,0 +1,51 @@
+"""Exact costs of whole sets of networks, by gathering from the block vocabulary."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nas.space import BlockMaximum, BlockTable, SearchSpace
+
+#: cost metrics that every space has; counted, not estimated
+COST_METRICS = ("params", "macs", "peak_activation_bytes")
+
+
+class CostModel:
+    """Parameters, multiply-adds and peak activation memory of any number of networks of one space."""
+
+    def __init__(self, space: SearchSpace):
+        blocks = space.vocabulary.blocks
+        additive = np.array([[block.params, block.macs] for block in blocks], dtype=np.float64)
+        self._additive = BlockTable(space.vocabulary, additive)
+        peak = np.array([block.peak_activation_bytes for block in blocks], dtype=np.float64)
+        self._peak = BlockMaximum(space.vocabulary, peak)
+
+    def params_and_macs(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+        """Return int[n, 2]: trainable parameters; multiply-adds of convolution and linear layers, one image."""
+        return self._additive.sum(codes).astype(np.int64)
+
+    def __call__(self, codes: npt.NDArray[np.integer]) -> pd.DataFrame:
+        """Return one row a network with the columns of COST_METRICS (activations: float32, batch 1)."""
+        counts = self.params_and_macs(codes)
+        return pd.DataFrame(
+            {
+                "params": counts[:, 0],
+                "macs": counts[:, 1],
+                "peak_activation_bytes": self._peak(codes).astype(np.int64),
+            }
+        )
+
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """Return the smallest and largest params and MACs of the space, exact."""
+        low, high = self._additive.bounds()
+        return {name: (int(low[i]), int(high[i])) for i, name in enumerate(("params", "macs"))}
+
+
+@lru_cache(maxsize=16)
+def cost_model(space: SearchSpace) -> CostModel:
+    """Return the cost model of a space; its tables are built once."""
+    return CostModel(space)

@@ -1,0 +1,1 @@
+"""Estimators: architectures in, accuracy with uncertainty out."""

@@ -1,0 +1,1 @@
+"""Networks in the formats other tools read, each checked numerically against the torch module."""

@@ -1,0 +1,125 @@
+"""Writing a network to a file and checking what was written."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nas.errors import NasError, UnknownNameError
+from nas.export.source import to_source
+from nas.space import NetworkSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+#: outputs may differ by this share of the largest output between two runtimes
+TOLERANCE = 1e-4
+FORMATS = ("onnx", "torch")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written. `max_difference` is the largest absolute difference of an output to torch's."""
+
+    files: tuple[Path, ...]
+    max_difference: float
+    checked_with: str
+
+
+def export(spec: NetworkSpec, format: str, stem: Path, seed: int = 0) -> Exported:
+    """Write a network with random (untrained) weights to `stem`.onnx, or `stem`.py and `stem`.pt.
+
+    Raises:
+        NasError: an unknown format, a missing library, a file that cannot be written, or a check that fails; then
+            nothing is left behind.
+    """
+    import torch
+
+    writers: dict[str, Callable[[NetworkSpec, nn.Module, Tensor, Path], Exported]]
+    writers = {"onnx": _export_onnx, "torch": _export_torch}
+    if format not in writers:
+        raise UnknownNameError("format", format, writers)
+    torch.manual_seed(seed)
+    module = spec.build().eval()
+    image = torch.randn(1, spec.in_channels, spec.resolution, spec.resolution)
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=stem.parent, prefix=f".{stem.name}.") as draft:
+            written = writers[format](spec, module, image, Path(draft) / stem.name)
+            final = tuple(stem.with_name(file.name) for file in written.files)
+            for file, place in zip(written.files, final, strict=True):
+                os.replace(file, place)
+    except OSError as error:
+        raise NasError(f"cannot write {stem}: {error.strerror or error}") from None
+    return Exported(final, written.max_difference, written.checked_with)
+
+
+def _export_onnx(spec: NetworkSpec, module: nn.Module, image: Tensor, stem: Path) -> Exported:
+    import torch
+
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        if importlib.util.find_spec(library) is None:
+            raise NasError(f"exporting to ONNX needs {library}; install it with: pip install 'nas[onnx]'")
+    import onnxruntime
+
+    file = stem.with_name(stem.name + ".onnx")
+    batch = torch.export.Dim("batch")
+    with _quiet():
+        program = torch.onnx.export(
+            module, (image,), input_names=["image"], output_names=["logits"], dynamo=True, verbose=False,
+            dynamic_shapes=({0: batch},), external_data=False,
+        )  # fmt: skip
+        assert program is not None
+        program.save(str(file), external_data=False)
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(None, {"image": image.numpy()})
+    difference = _check(module, image, torch.from_numpy(logits), "ONNX Runtime")
+    return Exported((file,), difference, f"ONNX Runtime {onnxruntime.__version__}")
+
+
+def _export_torch(spec: NetworkSpec, module: nn.Module, image: Tensor, stem: Path) -> Exported:
+    import torch
+
+    source, weights = stem.with_name(stem.name + ".py"), stem.with_name(stem.name + ".pt")
+    source.write_text(to_source(spec), encoding="utf-8")
+    torch.save(module.state_dict(), weights)
+    module_spec = importlib.util.spec_from_file_location("nas_exported_network", source)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    exported = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(exported)
+    rebuilt: nn.Module = exported.build().eval()
+    rebuilt.load_state_dict(torch.load(weights, weights_only=True))
+    with torch.no_grad():
+        difference = _check(module, image, rebuilt(image), "the written source")
+    return Exported((source, weights), difference, "the written source, run by torch")
+
+
+def _check(module: nn.Module, image: Tensor, outputs: Tensor, runtime: str) -> float:
+    """Return the largest absolute difference of `outputs` to torch's; refuse more than TOLERANCE."""
+    import torch
+
+    with torch.no_grad():
+        expected = module(image)
+    difference = float((outputs - expected).abs().max())
+    if outputs.shape != expected.shape or not difference <= TOLERANCE * float(expected.abs().max()):
+        raise NasError(f"{runtime} gives outputs that differ from torch's by {difference:.3g}; nothing was written")
+    return difference
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's warnings about itself; errors still raise."""
+    import logging
+    import warnings
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,6 @@
+"""Target profiles and latency predictors."""
+
+from nas.hardware.predictor import LatencyPredictor, LinearPredictor
+from nas.hardware.target import Profile, Target, load_target, read_target, target_names
+
+__all__ = ["LatencyPredictor", "LinearPredictor", "Profile", "Target", "load_target", "read_target", "target_names"]

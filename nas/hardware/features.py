@@ -1,0 +1,52 @@
+"""What the kernels of a block ask of a processor: the inputs of kernel-level latency models.
+
+Convolution, batch normalisation and ReLU-like activations run as one kernel in every inference runtime, so they are
+not counted apart. Activations that runtimes do not fuse (h-swish, SiLU, sigmoid), pooling, gating and residual
+additions pass over memory once more each; their elements are counted as `elementwise`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.space.layer import Layer
+
+FUSED_ACTIVATIONS = frozenset({"relu", "relu6", "none"})
+
+
+def _pointwise_macs(layer: Layer) -> int:
+    return 0 if layer.is_depthwise else layer.macs
+
+
+def _depthwise_macs(layer: Layer) -> int:
+    return layer.macs if layer.is_depthwise else 0
+
+
+def _weights(layer: Layer) -> int:
+    return layer.params if layer.op in ("conv", "linear") else 0
+
+
+def _elementwise(layer: Layer) -> int:
+    if layer.op == "pool":
+        return layer.in_elements
+    if layer.op in ("mul", "add") or (layer.op == "act" and layer.function not in FUSED_ACTIVATIONS):
+        return layer.out_elements
+    return 0
+
+
+#: feature name -> count for one layer. MACs of dense and depthwise convolutions, weights read, elements passed over.
+LAYER_FEATURES: dict[str, Callable[[Layer], int]] = {
+    "pointwise_macs": _pointwise_macs,
+    "depthwise_macs": _depthwise_macs,
+    "weights": _weights,
+    "elementwise": _elementwise,
+}
+
+
+def kernel_features(layers: Iterable[Layer], names: Iterable[str]) -> npt.NDArray[np.float64]:
+    """Return float[F], the named features summed over `layers`."""
+    layers = tuple(layers)
+    return np.array([sum(LAYER_FEATURES[name](layer) for layer in layers) for name in names], dtype=np.float64)

@@ -1,0 +1,110 @@
+"""Latency predictors: architecture in, milliseconds with uncertainty out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from nas.hardware.features import LAYER_FEATURES, kernel_features
+from nas.space import Block, BlockTable, NetworkSpec, SearchSpace
+
+Array = npt.NDArray[np.float64]
+
+
+class LatencyPredictor(ABC):
+    """Predicts latency in ms. `interval_width` times the standard deviation is half of a 90 % interval."""
+
+    interval_width: float
+
+    @abstractmethod
+    def predict(self, space: SearchSpace, codes: npt.NDArray[np.integer]) -> tuple[Array, Array]:
+        """Return mean and standard deviation, float[n] each, of the networks of a space."""
+
+    @abstractmethod
+    def predict_spec(self, spec: NetworkSpec) -> tuple[float, float]:
+        """Return mean and standard deviation of any network."""
+
+    @abstractmethod
+    def block_ms(self, block: Block) -> float:
+        """Return the share of the latency that one block is charged."""
+
+    @abstractmethod
+    def bounds(self, space: SearchSpace) -> tuple[float, float]:
+        """Return the smallest and largest mean latency in a space."""
+
+    def interval(self, mean: Array, std: Array) -> tuple[Array, Array]:
+        """Return the ends of the 90 % interval of a new measurement; latency is never below 0."""
+        half = self.interval_width * std
+        return np.maximum(mean - half, 0.0), mean + half
+
+
+class LinearParameters(BaseModel):
+    """Fitted coefficients of a `LinearPredictor`, as stored in a profile's predictor.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["linear-kernels"]
+    features: tuple[str, ...]
+    #: milliseconds for one unit of each feature: posterior mean and covariance
+    mean: tuple[float, ...]
+    covariance: tuple[tuple[float, ...], ...]
+    #: standard deviation of a measurement around the model, as a share of the latency
+    relative_noise: float
+    #: half of a 90 % interval in standard deviations
+    interval_width: float
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LinearParameters:
+        unknown = [name for name in self.features if name not in LAYER_FEATURES]
+        if unknown:
+            raise ValueError(f"unknown feature {unknown[0]!r}; valid: {', '.join(LAYER_FEATURES)}")
+        count = len(self.features)
+        if len(self.mean) != count or len(self.covariance) != count or any(len(r) != count for r in self.covariance):
+            raise ValueError(f"{count} features need {count} means and a {count}×{count} covariance")
+        return self
+
+
+class LinearPredictor(LatencyPredictor):
+    """latency = features · coefficients, with the uncertainty of the coefficients and of a measurement.
+
+    The features are additive over blocks, so a set of networks costs one gather a group of decisions:
+    mean = x·m, variance = x'Cx + (relative_noise · mean)², for posterior mean m and covariance C of the coefficients.
+    """
+
+    def __init__(self, parameters: LinearParameters):
+        self.features = parameters.features
+        self.interval_width = parameters.interval_width
+        self._mean = np.array(parameters.mean)
+        self._covariance = np.array(parameters.covariance)
+        self._noise = parameters.relative_noise
+
+    def predict(self, space: SearchSpace, codes: npt.NDArray[np.integer]) -> tuple[Array, Array]:
+        return self._from_features(_feature_table(space, self.features).sum(codes))
+
+    def predict_spec(self, spec: NetworkSpec) -> tuple[float, float]:
+        mean, std = self._from_features(kernel_features(spec.layers(), self.features)[None])
+        return float(mean[0]), float(std[0])
+
+    def block_ms(self, block: Block) -> float:
+        return float(kernel_features(block.layers(), self.features) @ self._mean)
+
+    def bounds(self, space: SearchSpace) -> tuple[float, float]:
+        milliseconds = np.array([[self.block_ms(block)] for block in space.vocabulary.blocks])
+        low, high = BlockTable(space.vocabulary, milliseconds).bounds()
+        return float(low[0]), float(high[0])
+
+    def _from_features(self, features: Array) -> tuple[Array, Array]:
+        mean = features @ self._mean
+        variance = np.einsum("nf,nf->n", features @ self._covariance, features) + (self._noise * mean) ** 2
+        return mean, np.sqrt(variance)
+
+
+@lru_cache(maxsize=32)
+def _feature_table(space: SearchSpace, names: tuple[str, ...]) -> BlockTable:
+    values = np.array([kernel_features(block.layers(), names) for block in space.vocabulary.blocks])
+    return BlockTable(space.vocabulary, values)

@@ -1,0 +1,132 @@
+"""Targets: a device with everything a latency depends on, and the predictor fitted to its measurements."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from nas import registry
+from nas.errors import NasError, UnknownNameError
+from nas.hardware.predictor import LatencyPredictor, LinearParameters, LinearPredictor
+
+
+class HeldOut(BaseModel):
+    """Error of the predictor on measurements it was not fitted on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    protocol: str
+    networks: int
+    mean_absolute_percentage_error: float
+    within_10_percent: float
+    spearman: float
+    interval_90_coverage: float
+    noise_floor: str
+
+
+class Profile(BaseModel):
+    """profile.yaml: what was measured, on what, by whom, when, and how well the predictor does."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: str
+    device: str
+    soc: str
+    processor: str
+    runtime: str
+    runtime_commit: str
+    threads: int
+    precision: str
+    batch_size: int
+    measured_by: str
+    measured: str
+    source: str
+    licence: str
+    fitted_on: str
+    valid_for: str
+    not_measured: str
+    held_out: HeldOut
+
+
+@dataclass(frozen=True)
+class Target:
+    """A named target with its profile and latency predictor."""
+
+    profile: Profile
+    predictor: LatencyPredictor
+    #: SHA-256 of the predictor's file: a run remembers which predictor it used
+    digest: str
+
+    @property
+    def name(self) -> str:
+        return self.profile.name
+
+    @property
+    def held_out_text(self) -> str:
+        """The predictor's held-out error in a few words."""
+        held_out = self.profile.held_out
+        error = f"{held_out.mean_absolute_percentage_error:.1f} %"
+        return f"{held_out.protocol} error {error} on {held_out.networks} networks"
+
+
+def target_names() -> list[str]:
+    """Return the names of all installed targets."""
+    return sorted(_folders())
+
+
+@cache
+def load_target(name: str) -> Target:
+    """Return the target called `name`.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+        NasError: its files are damaged.
+    """
+    folders = _folders()
+    if name not in folders:
+        raise UnknownNameError("target", name, folders)
+    return read_target(folders[name])
+
+
+def read_target(folder: Path) -> Target:
+    """Read a profile folder: profile.yaml and predictor.json.
+
+    Raises:
+        NasError: a file is missing or malformed; says which and where.
+    """
+    profile_file, predictor_file = folder / "profile.yaml", folder / "predictor.json"
+    try:
+        profile = Profile.model_validate(_read(profile_file, yaml.safe_load))
+        parameters = LinearParameters.model_validate(_read(predictor_file, json.loads))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise NasError(f"target profile {folder}: {place}: {first['msg']}") from None
+    digest = hashlib.sha256(predictor_file.read_bytes()).hexdigest()
+    return Target(profile, LinearPredictor(parameters), digest)
+
+
+def _read(path: Path, parse: Any) -> Any:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, json.JSONDecodeError) as error:
+        raise NasError(f"cannot read {path}: {error}") from None
+
+
+@cache
+def _folders() -> dict[str, Path]:
+    """Profile folders by name, over all packages registered in the entry-point group `nas.targets`."""
+    found: dict[str, Path] = {}
+    for entry in registry.names("targets"):
+        package = Path(str(files(registry.load("targets", entry))))
+        found |= {path.parent.name: path.parent for path in sorted(package.glob("*/profile.yaml"))}
+    return found

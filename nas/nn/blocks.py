@@ -1,0 +1,106 @@
+"""The torch modules behind the block types. Plain torch, nothing of `nas`: exported source files quote them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "hardswish": nn.Hardswish,
+    "sigmoid": nn.Sigmoid,
+    "hardsigmoid": nn.Hardsigmoid,
+    "none": nn.Identity,
+}
+
+
+class ConvNormAct(nn.Sequential):
+    """Convolution without bias, batch normalisation, activation."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        activation: str = "relu",
+        norm_eps: float = 1e-5,
+    ):
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(out_channels, eps=norm_eps),
+            ACTIVATIONS[activation](),
+        )
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gating by global context (Hu et al., 2018): x * gate(expand(act(reduce(mean(x)))))."""
+
+    def __init__(self, channels: int, squeeze_channels: int, activation: str, gate: str):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.reduce = nn.Conv2d(channels, squeeze_channels, 1)
+        self.activation = ACTIVATIONS[activation]()
+        self.expand = nn.Conv2d(squeeze_channels, channels, 1)
+        self.gate = ACTIVATIONS[gate]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate: Tensor = self.gate(self.expand(self.activation(self.reduce(self.pool(x)))))
+        return x * gate
+
+
+class InvertedResidual(nn.Module):
+    """MBConv (Sandler et al., 2018): expand 1x1, depthwise, optional squeeze-and-excite, linear project 1x1.
+
+    Without expansion (`mid_channels == in_channels`) the first convolution is left out. The input is added to the
+    output where shapes allow it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        mid_channels: int,
+        out_channels: int,
+        kernel: int = 3,
+        stride: int = 1,
+        squeeze_channels: int = 0,
+        activation: str = "relu",
+        se_activation: str = "relu",
+        se_gate: str = "sigmoid",
+        norm_eps: float = 1e-5,
+    ):
+        super().__init__()
+        layers: list[nn.Module] = []
+        if mid_channels != in_channels:
+            layers.append(ConvNormAct(in_channels, mid_channels, 1, activation=activation, norm_eps=norm_eps))
+        layers.append(ConvNormAct(mid_channels, mid_channels, kernel, stride, mid_channels, activation, norm_eps))
+        if squeeze_channels:
+            layers.append(SqueezeExcite(mid_channels, squeeze_channels, se_activation, se_gate))
+        layers.append(ConvNormAct(mid_channels, out_channels, 1, activation="none", norm_eps=norm_eps))
+        self.body = nn.Sequential(*layers)
+        self.residual = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(x)
+        return x + y if self.residual else y
+
+
+class GlobalPool(nn.Module):
+    """Global average pool to a flat feature vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.flatten(self.pool(x), 1)
+
+
+class DenseLayer(nn.Sequential):
+    """Dropout, fully connected layer, activation."""
+
+    def __init__(self, in_features: int, out_features: int, activation: str = "none", dropout: float = 0.0):
+        super().__init__(nn.Dropout(dropout), nn.Linear(in_features, out_features), ACTIVATIONS[activation]())

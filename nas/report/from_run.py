@@ -1,0 +1,210 @@
+"""Reads a run directory into the data of its report."""
+
+from __future__ import annotations
+
+import shlex
+from itertools import groupby
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from nas.report import html
+from nas.search.metrics import METRICS
+from nas.search.problem import Problem
+from nas.search.run import Run
+
+#: evaluated networks drawn in the background; more only make the file heavier
+MAX_CLOUD = 5000
+
+
+def write_report(run: Run) -> Path:
+    """Write report.html of a run and return its path.
+
+    Raises:
+        NasError: the run cannot be read, or the report cannot be written.
+    """
+    return run.write("report.html", html.render(report_data(run)))
+
+
+def report_data(run: Run) -> html.ReportData:
+    """Return all that the report of a run shows."""
+    problem, target = run.problem, run.problem.target
+    history = run.hypervolume_history()
+    return html.ReportData(
+        run=html.RunInfo(
+            name=run.path.name, created=run.record.created, command=command(run), version=run.record.versions["nas"]
+        ),
+        space=html.SpaceInfo(
+            name=problem.space.name, size=problem.space.size, decisions=len(problem.space.decisions)
+        ),
+        target=None if target is None else html.TargetInfo(
+            name=target.name, description=target.profile.description, source=target.profile.source,
+            held_out=target.held_out_text,
+        ),
+        objectives=[
+            html.Objective(
+                metric=o.metric, label=METRICS[o.metric].label, unit=METRICS[o.metric].unit,
+                direction="max" if o.maximise else "min", origin=_origin(problem, o.metric),
+                note=_note(problem, o.metric),
+            )
+            for o in problem.objectives
+        ],
+        columns=[
+            html.Column(
+                metric=m.name, label=m.label, unit=m.unit, digits=m.digits, scale=m.scale,
+                origin=_origin(problem, m.name),
+            )
+            for m in (METRICS[name] for name in problem.metrics)
+        ],
+        constraints=[
+            html.Constraint(metric=c.metric, label=METRICS[c.metric].label, unit=METRICS[c.metric].unit, upper=c.upper)
+            for c in problem.constraints
+        ],
+        front=_points(run),
+        cloud=_cloud(run),
+        history=[
+            html.Progress(evaluations=int(e), hypervolume=float(h), best=float(b) if b == b else None)
+            for e, h, b in history.itertuples(index=False)
+        ],
+        published=_published(run),
+        provenance=_provenance(problem),
+    )  # fmt: skip
+
+
+def command(run: Run) -> str:
+    """Return the command that does the search of a run again."""
+    config = run.config
+    words = ["nas", "search", "--space", config.space]
+    words += ["--target", config.target] if config.target else []
+    words += ["--strategy", config.strategy, "--budget", str(config.budget), "--seed", str(config.seed)]
+    words += ["--max-latency", f"{config.max_latency_ms:g}ms"] if config.max_latency_ms else []
+    words += ["--max-params", f"{config.max_params:.10g}"] if config.max_params else []
+    words += ["--max-macs", f"{config.max_macs:.10g}"] if config.max_macs else []
+    return shlex.join(words)
+
+
+def _origin(problem: Problem, metric: str) -> html.Origin:
+    return cast(html.Origin, problem.origin(metric))
+
+
+def _note(problem: Problem, metric: str) -> str:
+    if metric == "latency_ms" and problem.target is not None:
+        return problem.target.held_out_text
+    if problem.estimator is not None and metric in problem.estimator.metrics:
+        return problem.estimator.note
+    return "exact count over the network's layers"
+
+
+def _points(run: Run) -> list[html.Point]:
+    space = run.problem.space
+    points = []
+    for index, row in run.front.iterrows():
+        number, code = int(str(index)), str(row["code"])
+        points.append(
+            html.Point(
+                index=number,
+                code=code,
+                metrics=_metrics(run.problem, row),
+                intervals=_intervals(run.problem, row),
+                decisions=space.decode(space.encode(code)).decisions,
+                blocks=_blocks(run.problem, code),
+                export=f"nas export {shlex.quote(f'{run.path}#{number}')} --format onnx",
+            )
+        )
+    return points
+
+
+def _metrics(problem: Problem, row: pd.Series) -> dict[str, float]:
+    return {name: float(row[name]) for name in problem.metrics}
+
+
+def _intervals(problem: Problem, row: pd.Series) -> dict[str, tuple[float, float]]:
+    return {
+        name: (float(row[f"{name}_low"]), float(row[f"{name}_high"]))
+        for name in problem.metrics
+        if f"{name}_low" in row
+    }
+
+
+def _blocks(problem: Problem, code: str) -> list[html.Block]:
+    """Blocks of a network, equal ones in a row together."""
+    rows = []
+    for (part, block), group in groupby(problem.space.spec(code).labelled_blocks):
+        repeats = len(list(group))
+        rows.append(
+            html.Block(
+                stage=part,
+                block=block.describe(),
+                in_=block.shape[0],
+                out=block.shape[1],
+                repeats=repeats,
+                params=repeats * block.params,
+                macs=repeats * block.macs,
+                latency_ms=repeats * problem.target.predictor.block_ms(block) if problem.target else None,
+            )
+        )
+    return rows
+
+
+def _cloud(run: Run) -> dict[str, list[float]]:
+    trials = run.trials
+    if trials.empty:
+        return {}
+    step = max(1, -(-len(trials) // MAX_CLOUD))
+    return {name: np.asarray(trials[name].iloc[::step], dtype=float).tolist() for name in run.problem.metrics}
+
+
+def _published(run: Run) -> list[html.PublishedNetwork]:
+    from nas.search.published import standing_text
+
+    networks = []
+    for _, row in run.published().iterrows():
+        published: dict[str, Any] = {} if pd.isna(row["published_top1"]) else {"top1": float(row["published_top1"])}
+        networks.append(
+            html.PublishedNetwork(
+                name=row["name"],
+                code=row["code"],
+                metrics=_metrics(run.problem, row),
+                intervals=_intervals(run.problem, row),
+                published=published,
+                source=row["source"],
+                text=standing_text(run, row),
+                dominated_by=row["dominated_by"],
+            )
+        )
+    return networks
+
+
+def _provenance(problem: Problem) -> list[html.Provenance]:
+    rows = [
+        html.Provenance(
+            what="parameters, multiply-adds, activation memory",
+            origin="computed",
+            text="exact; multiply-adds of convolution and linear layers; float32 activations at batch 1",
+            source="closed form of each block, tested against the built network",
+        )
+    ]
+    if problem.estimator is not None:
+        rows.append(
+            html.Provenance(
+                what=", ".join(METRICS[name].label for name in problem.estimator.metrics),
+                origin=problem.estimator.origin,
+                text=problem.estimator.note,
+                source=problem.estimator.source,
+            )
+        )
+    if problem.target is not None:
+        profile = problem.target.profile
+        rows.append(
+            html.Provenance(
+                what=f"latency on {profile.name}",
+                origin="predicted",
+                text=f"{problem.target.held_out_text}; fitted on {profile.fitted_on}; "
+                f"not measured: {profile.not_measured}",
+                source=f"{profile.source}; {profile.device}, {profile.processor}, {profile.runtime} "
+                f"{profile.runtime_commit}, {profile.precision}, measured {profile.measured}",
+            )
+        )
+    return rows

@@ -1,0 +1,1 @@
+"""Problem, search loop, run store: the engine room."""

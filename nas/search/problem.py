@@ -1,0 +1,153 @@
+"""Problem: which networks, judged by which metrics, under which constraints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from nas import registry
+from nas.cost import COST_METRICS, Box, Constraint, Objective, cost_model, losses, violation
+from nas.errors import NasError
+from nas.estimators.base import Estimator
+from nas.hardware import Target, load_target
+from nas.search.config import SearchConfig
+from nas.search.metrics import METRICS
+from nas.space import Codes, SearchSpace
+
+#: networks drawn, always with the same seed, to describe a space before a search
+PREVIEW_SAMPLE = 20_000
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What is known of a problem before anything is spent.
+
+    Args:
+        size: number of distinct networks.
+        sampled: networks drawn uniformly to describe the rest.
+        ranges: for each metric minimum, median and maximum.
+        exact: metrics whose minimum and maximum hold for the whole space, not for the sample alone.
+        feasible: how many of the sampled networks meet all constraints.
+    """
+
+    size: int
+    sampled: int
+    ranges: dict[str, tuple[float, float, float]]
+    exact: frozenset[str]
+    feasible: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A space, the estimator of accuracy, the target of latency, objectives and upper bounds."""
+
+    space: SearchSpace
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...] = ()
+    estimator: Estimator | None = None
+    target: Target | None = None
+
+    @classmethod
+    def from_config(cls, config: SearchConfig) -> Problem:
+        """Look everything up by name; by default accuracy is maximised, and latency (without target: MACs) minimised.
+
+        Raises:
+            NasError: an unknown name, or a latency budget without a target.
+        """
+        space: SearchSpace = registry.load("spaces", config.space)
+        registry.load("strategies", config.strategy)
+        estimator: Estimator = registry.load("estimators", config.estimator)(space)
+        target = load_target(config.target) if config.target is not None else None
+        if target is None and config.max_latency_ms is not None:
+            raise NasError("a latency budget needs a target to hold on; add --target NAME (see `nas list targets`)")
+        cost = Objective("latency_ms" if target else "macs")
+        accuracy = tuple(Objective(metric, maximise=True) for metric in estimator.metrics[:1])
+        constraints = tuple(Constraint(metric, upper) for metric, upper in config.upper_bounds.items())
+        return cls(space, (*accuracy, cost), constraints, estimator, target)
+
+    def evaluate(self, codes: Codes) -> pd.DataFrame:
+        """Return one row a code: exact costs, predicted latency and accuracy with std and 90 % interval."""
+        frames = [self.costs(codes)]
+        if self.estimator is not None:
+            frames.append(self.estimator.evaluate(self, codes))
+        return pd.concat(frames, axis=1)
+
+    def costs(self, codes: Codes) -> pd.DataFrame:
+        """Return what needs no estimator: params, macs, peak_activation_bytes, latency_ms on the target."""
+        frame = cost_model(self.space)(codes)
+        if self.target is not None:
+            mean, std = self.target.predictor.predict(self.space, codes)
+            low, high = self.target.predictor.interval(mean, std)
+            frame = frame.assign(latency_ms=mean, latency_ms_std=std, latency_ms_low=low, latency_ms_high=high)
+        return frame
+
+    def origin(self, metric: str) -> str:
+        """Say what kind of number a metric is: computed, predicted or measured."""
+        if metric in COST_METRICS:
+            return "computed"
+        if metric == "latency_ms":
+            return "predicted"
+        return self.estimator.origin if self.estimator else "predicted"
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics of this problem, without their intervals, in reading order."""
+        names = list(self.estimator.metrics) if self.estimator else []
+        names += ["latency_ms"] if self.target else []
+        return [*names, "macs", "params", "peak_activation_bytes"]
+
+    @cached_property
+    def bounds(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value over the whole space, for the metrics that are sums over blocks."""
+        bounds: dict[str, tuple[float, float]] = dict(cost_model(self.space).bounds())
+        if self.target is not None:
+            bounds["latency_ms"] = self.target.predictor.bounds(self.space)
+        return bounds
+
+    @cached_property
+    def preview(self) -> Preview:
+        """Describe the space: ranges of all metrics and the share of networks that meet the constraints."""
+        metrics = self._sample_metrics
+        ranges = {
+            name: (float(metrics[name].min()), float(metrics[name].median()), float(metrics[name].max()))
+            for name in self.metrics
+        }
+        for name, (low, high) in self.bounds.items():
+            ranges[name] = (low, ranges[name][1], high)
+        feasible = int((violation(metrics, self.constraints) == 0).sum())
+        return Preview(self.space.size, len(metrics), ranges, frozenset(self.bounds), feasible)
+
+    @cached_property
+    def _sample_metrics(self) -> pd.DataFrame:
+        return self.evaluate(self.space.sample(PREVIEW_SAMPLE, np.random.default_rng(0)))
+
+    def box(self) -> Box:
+        """Return the range of each objective that hypervolume is measured in, the same for every seed."""
+        sampled = losses(self._sample_metrics, self.objectives)
+        low, high = sampled.min(axis=0), sampled.max(axis=0)
+        for m, objective in enumerate(self.objectives):
+            if objective.metric in self.bounds:
+                low[m], high[m] = self.bounds[objective.metric]
+        return Box(tuple(map(float, low)), tuple(map(float, high)))
+
+    def check_feasible(self) -> None:
+        """Refuse bounds that no network of the space can meet.
+
+        Raises:
+            NasError: names the smallest value that can be reached.
+        """
+        for constraint in self.constraints:
+            metric = METRICS[constraint.metric]
+            smallest = self.bounds[constraint.metric][0]
+            if smallest > constraint.upper:
+                on = f" on {self.target.name}" if self.target and constraint.metric == "latency_ms" else ""
+                # Rounded up, so that the figure named can itself be used as a bound.
+                reachable = np.ceil(smallest / metric.scale * 10**metric.digits) / 10**metric.digits
+                raise NasError(
+                    f"{metric.label} budget {constraint.upper / metric.scale:g} {metric.unit} is below the smallest "
+                    f"network in {self.space.name}{on} ({reachable:g} {metric.unit}); raise it to at least "
+                    f"{reachable:g} {metric.unit}"
+                )

@@ -1,0 +1,107 @@
+"""RunStore: every finished evaluation of a run, in one append-only SQLite file."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nas.errors import NasError
+from nas.space import Codes
+
+_SCHEMA = """
+CREATE TABLE trials (
+    id INTEGER PRIMARY KEY,        -- order of evaluation, from 0
+    batch INTEGER NOT NULL,        -- evaluated and told to the strategy together
+    architecture TEXT NOT NULL,    -- readable code
+    code BLOB NOT NULL UNIQUE,     -- the code itself, one byte a decision
+    metrics TEXT NOT NULL          -- JSON object, null where unknown
+);
+CREATE TRIGGER no_update BEFORE UPDATE ON trials BEGIN SELECT RAISE(ABORT, 'trials are append-only'); END;
+CREATE TRIGGER no_delete BEFORE DELETE ON trials BEGIN SELECT RAISE(ABORT, 'trials are append-only'); END;
+PRAGMA user_version = 1;
+"""
+
+
+@dataclass(frozen=True)
+class History:
+    """All trials of a run, in order of evaluation."""
+
+    codes: Codes
+    batches: np.ndarray
+    metrics: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+class RunStore:
+    """Trials of one run. A batch is written in one transaction: after a crash it is there whole or not at all."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def create(self) -> None:
+        """Make the empty file; it must not exist."""
+        with self._connection() as connection:
+            connection.executescript(_SCHEMA)
+
+    def append(self, first: int, batch: int, architectures: list[str], codes: Codes, metrics: pd.DataFrame) -> None:
+        """Add a batch whose trials have the numbers `first`, `first` + 1 ...
+
+        Raises:
+            NasError: the disk is full, the file is damaged or read-only, or another process has written to it.
+        """
+        records = _records(metrics)
+        rows = [
+            (first + i, batch, architecture, code.tobytes(), json.dumps(record))
+            for i, (architecture, code, record) in enumerate(zip(architectures, codes, records, strict=True))
+        ]
+        with self._connection() as connection, connection:
+            connection.executemany("INSERT INTO trials VALUES (?, ?, ?, ?, ?)", rows)
+
+    def history(self) -> History:
+        """Read everything back.
+
+        Raises:
+            NasError: the file is missing or damaged.
+        """
+        if not self.path.is_file():
+            raise NasError(f"{self.path} is missing; the run cannot be read")
+        with self._connection() as connection:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != 1:
+                raise NasError(f"{self.path} is not a trial store of this version of nas")
+            if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+                raise NasError(f"{self.path} is damaged; restore it from a copy")
+            rows = connection.execute("SELECT batch, code, metrics FROM trials ORDER BY id").fetchall()
+        codes = np.frombuffer(b"".join(code for _, code, _ in rows), dtype=np.int8)
+        width = len(rows[0][1]) if rows else 0
+        metrics = pd.DataFrame([json.loads(text) for *_, text in rows])
+        return History(codes.reshape(len(rows), width), np.array([batch for batch, *_ in rows], dtype=int), metrics)
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path)) as connection:
+                yield connection
+        except sqlite3.IntegrityError:
+            raise NasError(f"{self.path} has trials from another process; only one may continue a run") from None
+        except sqlite3.Error as error:
+            raise NasError(f"cannot use {self.path}: {error}; what was evaluated before is kept") from None
+        except (ValueError, TypeError) as error:
+            raise NasError(f"{self.path} is damaged: {error}") from None
+
+
+def _records(metrics: pd.DataFrame) -> list[dict[str, float | int | None]]:
+    """Rows as JSON-ready dictionaries; Python's floats round-trip exactly, NaN and infinities become null."""
+    columns = {
+        name: [None if isinstance(v, float) and not np.isfinite(v) else v for v in metrics[name].tolist()]
+        for name in metrics.columns
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

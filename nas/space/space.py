@@ -1,0 +1,298 @@
+"""SearchSpace: codes (integer arrays) and every operation on them that no concrete space has to write again."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nas.errors import NasError, suggestion
+from nas.space.decision import Choice, Decision, DecisionTree
+from nas.space.network import NetworkSpec
+from nas.space.vocabulary import BlockVocabulary
+
+Codes = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One network of a space in words: every decision that matters, by name."""
+
+    space: str
+    code: str
+    decisions: Mapping[str, Choice]
+
+
+class SearchSpace(ABC):
+    """A set of networks, each named by a row of small integers: `code[d]` indexes `decisions[d].choices`.
+
+    A decision that does not matter in a network (see `Decision.active_if`) is 0 in its code, so one network has one
+    code. Codes travel as int8[n, D] arrays; every operation works on all rows at once.
+    """
+
+    name: str
+    description: str = ""
+    #: file with the accuracy surrogate fitted for this space, if one ships
+    surrogate: Path | None = None
+    decisions: tuple[Decision, ...]
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> BlockVocabulary:
+        """The blocks that can occur, and the mapping from codes to them."""
+
+    @abstractmethod
+    def spec(self, code: npt.ArrayLike | Architecture | str, **overrides: Any) -> NetworkSpec:
+        """Return the network of a code; `overrides` replace fields of the spec, e.g. `resolution=192`."""
+
+    @abstractmethod
+    def _decisions_of(self, spec: NetworkSpec) -> dict[str, Choice]:
+        """Return the decisions that give `spec`, or raise NasError saying what is outside the space."""
+
+    # --- counting -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _tree(self) -> DecisionTree:
+        return DecisionTree(self.decisions)
+
+    @property
+    def size(self) -> int:
+        """Number of distinct networks, exact."""
+        return self._tree.size
+
+    @cached_property
+    def _counts(self) -> npt.NDArray[np.int64]:
+        return np.array([len(decision.choices) for decision in self.decisions])
+
+    # --- codes ----------------------------------------------------------------------------------------------------
+
+    def sample(self, n: int, rng: np.random.Generator) -> Codes:
+        """Return int8[n, D], drawn uniformly over distinct networks, with replacement."""
+        codes = np.zeros((n, len(self.decisions)), dtype=np.int8)
+        for d, weights in enumerate(self._tree.weights):
+            total = sum(weights)
+            # Weights can exceed 2^63 in large spaces; the division of Python integers is correctly rounded.
+            share = [weight / total for weight in weights]
+            codes[:, d] = rng.choice(len(weights), size=n, p=share) if len(set(weights)) > 1 else (
+                rng.integers(len(weights), size=n, dtype=np.int8)
+            )  # fmt: skip
+        return self.canonical(codes)
+
+    def canonical(self, codes: Codes) -> Codes:
+        """Return the codes with every decision that does not matter set to 0."""
+        codes = codes.copy()
+        for d in self._conditional:
+            codes[~self._is_active(codes, d), d] = 0
+        return codes
+
+    def active(self, codes: Codes) -> npt.NDArray[np.bool_]:
+        """Return bool[n, D], which decisions matter in each network."""
+        mask = np.ones(codes.shape, dtype=bool)
+        for d in self._conditional:
+            mask[:, d] = self._is_active(codes, d)
+        return mask
+
+    @cached_property
+    def _conditional(self) -> list[int]:
+        return [d for d, parent in enumerate(self._tree.parent) if parent >= 0]
+
+    def _is_active(self, codes: Codes, d: int) -> npt.NDArray[np.bool_]:
+        parent = self._tree.parent[d]
+        if parent < 0:
+            return np.ones(len(codes), dtype=bool)
+        allowed = np.array(sorted(self._tree.activating[d]), dtype=np.int8)
+        mask: npt.NDArray[np.bool_] = np.isin(codes[:, parent], allowed) & self._is_active(codes, parent)
+        return mask
+
+    def all_codes(self) -> Codes:
+        """Return int8[size, D], every distinct network once.
+
+        Raises:
+            NasError: the space has more than ten million networks.
+        """
+        if self.size > 10_000_000:
+            raise NasError(f"{self.name} has {self.size:.3g} networks, too many to list")
+        codes = np.zeros((1, len(self.decisions)), dtype=np.int8)
+        for d, count in enumerate(self._counts):
+            # Only where the decision matters does it multiply the codes so far.
+            matters = self._is_active(codes, d)
+            grown = np.repeat(codes[matters], count, axis=0)
+            grown[:, d] = np.tile(np.arange(count, dtype=np.int8), int(matters.sum()))
+            codes = np.concatenate([codes[~matters], grown])
+        return codes
+
+    def neighbours(self, code: npt.ArrayLike) -> Codes:
+        """Return int8[m, D], all distinct networks one decision away from `code`, without itself."""
+        origin = self.canonical(np.asarray(code, dtype=np.int8).reshape(1, -1))
+        rows = []
+        for d in np.flatnonzero(self.active(origin)[0]):
+            for choice in range(self._counts[d]):
+                if choice != origin[0, d]:
+                    row = origin[0].copy()
+                    row[d] = choice
+                    rows.append(row)
+        if not rows:
+            return origin[:0]
+        near: Codes = np.unique(self.canonical(np.array(rows, dtype=np.int8)), axis=0)
+        return near
+
+    def mutate(self, codes: Codes, rng: np.random.Generator, rate: float | None = None) -> Codes:
+        """Change each active decision to another choice with probability `rate` (default 1/D), at least one a row."""
+        n, width = codes.shape
+        free = (self._counts > 1) & self.active(codes)
+        if not free.any():
+            return codes.copy()
+        chance = rng.random((n, width))
+        chance[~free] = 2.0
+        change = chance < (1.0 / width if rate is None else rate)
+        # Where nothing would change, the decision that came nearest does.
+        idle = ~change.any(axis=1)
+        change[idle, chance[idle].argmin(axis=1)] = True
+        change &= free
+        offsets = 1 + (rng.random((n, width)) * (self._counts - 1)).astype(np.int64)
+        changed = (codes + offsets) % self._counts
+        return self.canonical(np.where(change, changed, codes).astype(np.int8))
+
+    def crossover(self, a: Codes, b: Codes, rng: np.random.Generator) -> Codes:
+        """Uniform crossover: every decision of a child comes from one of its two parents, row by row."""
+        return self.canonical(np.where(rng.random(a.shape) < 0.5, a, b).astype(np.int8))
+
+    def features(self, codes: Codes) -> npt.NDArray[np.float32]:
+        """Return float32[n, sum of choices], the one-hot encoding of the decisions that matter."""
+        active = self.active(codes)
+        columns = [(codes[:, [d]] == np.arange(count)) & active[:, [d]] for d, count in enumerate(self._counts)]
+        return np.concatenate(columns, axis=1).astype(np.float32)
+
+    def values(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Return float[n, D], the chosen values themselves, 0 where a decision does not matter.
+
+        Raises:
+            NasError: a decision of the space is not numeric.
+        """
+        columns = []
+        for d, decision in enumerate(self.decisions):
+            if any(isinstance(choice, str) for choice in decision.choices):
+                raise NasError(f"decision {decision.name!r} is not numeric; use features()")
+            columns.append(np.array(decision.choices, dtype=np.float64)[codes[:, d]])
+        return np.where(self.active(codes), np.stack(columns, axis=1), 0.0)
+
+    def check(self, codes: npt.ArrayLike) -> Codes:
+        """Return `codes` as canonical int8[n, D].
+
+        Raises:
+            NasError: the shape is wrong, or an index is out of range.
+        """
+        array = np.asarray(codes)
+        width = len(self.decisions)
+        if array.ndim != 2 or array.shape[1] != width or array.dtype.kind not in "iu":
+            raise NasError(f"codes of {self.name} are integers [n, {width}], not {array.dtype} {list(array.shape)}")
+        wrong = (array < 0) | (array >= self._counts)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            decision = self.decisions[column]
+            raise NasError(
+                f"code {row}: {decision.name} is {array[row, column]}, must be 0 to {len(decision.choices) - 1}"
+            )
+        return self.canonical(array.astype(np.int8))
+
+    # --- words ----------------------------------------------------------------------------------------------------
+
+    def encode(self, architecture: Architecture | NetworkSpec | Mapping[str, Choice] | str) -> npt.NDArray[np.int8]:
+        """Return int8[D], the code of an architecture, a code string, named decisions or a network.
+
+        Raises:
+            NasError: it is not in the space; says which part.
+        """
+        if isinstance(architecture, str):
+            return self._parse(architecture)
+        if isinstance(architecture, NetworkSpec):
+            decisions: Mapping[str, Choice] = self._decisions_of(architecture)
+        elif isinstance(architecture, Architecture):
+            decisions = architecture.decisions
+        else:
+            decisions = architecture
+        return self._encode_decisions(decisions)
+
+    def decode(self, code: npt.ArrayLike) -> Architecture:
+        """Return the architecture of one code."""
+        row = self.check(np.asarray(code).reshape(1, -1))[0]
+        active = self.active(row[None])[0]
+        chosen = {
+            decision.name: decision.choices[choice]
+            for decision, choice, matters in zip(self.decisions, row, active, strict=True)
+            if matters
+        }
+        return Architecture(self.name, self.format(row[None])[0], chosen)
+
+    def format(self, codes: Codes) -> list[str]:
+        """Return a readable string for each code: the chosen values, decisions of one stage together."""
+        words = [np.array([str(choice) for choice in decision.choices]) for decision in self.decisions]
+        separator = "" if all(len(word) == 1 for column in words for word in column) else ","
+        columns = [words[d][codes[:, d]] for d in range(len(words))]
+        parts = [_join([columns[d] for d in members], separator) for members in self._stage_columns]
+        return [str(text) for text in _join(parts, "-")]
+
+    @cached_property
+    def _stage_columns(self) -> list[list[int]]:
+        """Positions of the decisions of each stage (what stands before the first dot of their names)."""
+        stages: dict[str, list[int]] = {}
+        for d, decision in enumerate(self.decisions):
+            stages.setdefault(decision.name.split(".")[0], []).append(d)
+        return list(stages.values())
+
+    def _parse(self, text: str) -> npt.NDArray[np.int8]:
+        example = self.format(np.zeros((1, len(self.decisions)), dtype=np.int8))[0]
+        words = [word for part in text.split("-") for word in (part.split(",") if "," in example else part)]
+        shape = [len(part.split(",")) if "," in example else len(part) for part in text.split("-")]
+        if shape != [len(members) for members in self._stage_columns]:
+            raise NasError(f"{text!r} is not a code of {self.name}; one looks like {example!r}")
+        order = [d for members in self._stage_columns for d in members]
+        code = np.zeros(len(order), dtype=np.int8)
+        for d, word in zip(order, words, strict=True):
+            code[d] = self._index(d, word)
+        return self._canonical_row(code)
+
+    def _encode_decisions(self, decisions: Mapping[str, Choice]) -> npt.NDArray[np.int8]:
+        known = {decision.name: d for d, decision in enumerate(self.decisions)}
+        for name in decisions:
+            if name not in known:
+                raise NasError(f"{self.name} has no decision {name!r}{suggestion(str(name), known)}")
+        code = np.zeros(len(known), dtype=np.int8)
+        for d, decision in enumerate(self.decisions):
+            if decision.name in decisions:
+                code[d] = self._index(d, decisions[decision.name])
+        code = self._canonical_row(code)
+        missing = [
+            decision.name
+            for decision, matters in zip(self.decisions, self.active(code[None])[0], strict=True)
+            if matters and decision.name not in decisions
+        ]
+        if missing:
+            raise NasError(f"decision {missing[0]!r} of {self.name} is not given ({len(missing)} missing)")
+        return code
+
+    def _canonical_row(self, code: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+        row: npt.NDArray[np.int8] = self.canonical(code[None])[0]
+        return row
+
+    def _index(self, d: int, value: Choice) -> int:
+        decision = self.decisions[d]
+        words = [str(choice) for choice in decision.choices]
+        word = re.sub(r"\.0$", "", str(int(value) if isinstance(value, bool) else value))
+        if word not in words:
+            raise NasError(f"{decision.name} is {value!r}, must be one of {', '.join(words)}")
+        return words.index(word)
+
+
+def _join(columns: list[Any], separator: str) -> Any:
+    text = columns[0]
+    for column in columns[1:]:
+        text = np.char.add(np.char.add(text, separator), column) if separator else np.char.add(text, column)
+    return text

@@ -1,0 +1,81 @@
+"""NSGA-II: a fast and elitist multi-objective genetic algorithm (Deb et al., 2002)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from nas.cost import losses, pareto_rank, violation
+from nas.space import Codes
+from nas.strategies.base import Strategy
+
+
+class NSGA2(Strategy):
+    """Tournament of two, uniform crossover, mutation; the best by rank and crowding survive.
+
+    Feasible networks come before infeasible ones, and those by how little they violate (Deb's rule). Known networks
+    are never proposed again, which the original allows and which costs it hypervolume.
+    """
+
+    population_size = 100
+    crossover_share = 0.9
+
+    _codes: Codes | None = None
+    #: fitness of the population, smaller is better: rank in the order (feasibility, front, crowding)
+    _order: npt.NDArray[np.int64]
+    _losses: npt.NDArray[np.float64]
+    _violation: npt.NDArray[np.float64]
+
+    def _propose(self, n: int, rng: np.random.Generator) -> Codes:
+        if self._codes is None or len(self._codes) < self.population_size // 2:
+            return self.space.sample(n, rng)
+        mothers, fathers = self._tournament(n, rng), self._tournament(n, rng)
+        children = self.space.crossover(self._codes[mothers], self._codes[fathers], rng)
+        cloned = rng.random(n) >= self.crossover_share
+        children[cloned] = self._codes[mothers[cloned]]
+        return self.space.mutate(children, rng)
+
+    def _tournament(self, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        pairs = rng.integers(len(self._order), size=(n, 2))
+        return np.where(self._order[pairs[:, 0]] <= self._order[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
+
+    def _learn(self, codes: Codes, metrics: pd.DataFrame) -> None:
+        points = losses(metrics, self.objectives)
+        excess = violation(metrics, self.constraints)
+        failed = ~np.isfinite(points).all(axis=1)
+        excess[failed] = np.inf
+        if self._codes is not None:
+            codes = np.concatenate([self._codes, codes])
+            points = np.concatenate([self._losses, points])
+            excess = np.concatenate([self._violation, excess])
+        best = survival_order(points, excess)[: self.population_size]
+        self._codes, self._losses, self._violation = codes[best], points[best], excess[best]
+        self._order = np.arange(len(best))
+
+
+def survival_order(points: npt.NDArray[np.float64], excess: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return the indices of float[n, M] losses from fittest to least fit, given float[n] constraint violations."""
+    rank = np.zeros(len(points), dtype=np.int64)
+    crowding = np.zeros(len(points))
+    feasible = excess == 0
+    if feasible.any():
+        rank[feasible] = pareto_rank(points[feasible])
+        crowding[feasible] = crowding_distance(points[feasible], rank[feasible])
+    return np.lexsort((-crowding, rank, excess))
+
+
+def crowding_distance(points: npt.NDArray[np.float64], rank: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return float[n], crowding distance of each point within its front; infinite at the ends (Deb et al., III-B)."""
+    distance = np.zeros(len(points))
+    span = np.ptp(points, axis=0)
+    for m in range(points.shape[1]):
+        order = np.lexsort((points[:, m], rank))
+        values, fronts = points[order, m], rank[order]
+        first = np.append(True, fronts[1:] != fronts[:-1])
+        last = np.append(first[1:], True)
+        gap = np.full(len(points), np.inf)
+        inner = np.flatnonzero(~first & ~last)
+        gap[inner] = (values[inner + 1] - values[inner - 1]) / (span[m] or 1.0)
+        distance[order] += gap
+    return distance

@@ -1,0 +1,1 @@
+"""The search spaces that ship with `nas`, and the published networks as points of them."""

@@ -1,0 +1,135 @@
+"""Published networks, described in the block notation, with where they were published."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nas.space import NetworkSpec, SqueezeExciteRule
+
+_EFFICIENTNET = NetworkSpec.from_strings(
+    stem="cn_k3_s2_c32",
+    stages=(
+        "ir_r1_k3_s1_e1_c16_se",
+        "ir_r2_k3_s2_e6_c24_se",
+        "ir_r2_k5_s2_e6_c40_se",
+        "ir_r3_k3_s2_e6_c80_se",
+        "ir_r3_k5_s1_e6_c112_se",
+        "ir_r4_k5_s2_e6_c192_se",
+        "ir_r1_k3_s1_e6_c320_se",
+    ),
+    head=("cn_c1280", "pool", "fc"),
+    activation="silu",
+    se=SqueezeExciteRule(ratio=0.25, of="input", activation="silu", gate="sigmoid"),
+)
+
+#: width, depth, resolution, dropout as released (tensorflow/tpu, efficientnet_builder.py)
+_EFFICIENTNET_SCALING = {
+    "efficientnet_b0": (1.0, 1.0, 224, 0.2),
+    "efficientnet_b1": (1.0, 1.1, 240, 0.2),
+    "efficientnet_b2": (1.1, 1.2, 260, 0.3),
+    "efficientnet_b3": (1.2, 1.4, 300, 0.3),
+    "efficientnet_b4": (1.4, 1.8, 380, 0.4),
+    "efficientnet_b5": (1.6, 2.2, 456, 0.4),
+    "efficientnet_b6": (1.8, 2.6, 528, 0.5),
+    "efficientnet_b7": (2.0, 3.1, 600, 0.5),
+}
+
+_MNASNET_B1 = NetworkSpec.from_strings(
+    stem="cn_k3_s2_c32",
+    stages=(
+        "ir_r1_k3_s1_e1_c16",
+        "ir_r3_k3_s2_e3_c24",
+        "ir_r3_k5_s2_e3_c40",
+        "ir_r3_k5_s2_e6_c80",
+        "ir_r2_k3_s1_e6_c96",
+        "ir_r4_k5_s2_e6_c192",
+        "ir_r1_k3_s1_e6_c320",
+    ),
+    head=("cn_c1280", "pool", "fc"),
+    activation="relu",
+    dropout=0.2,
+)
+
+_V3_SE = SqueezeExciteRule(ratio=0.25, of="expanded", divisor=8, activation="relu", gate="hardsigmoid")
+
+_MOBILENETV3_LARGE = NetworkSpec.from_strings(
+    stem="cn_k3_s2_c16",
+    stages=(
+        "ir_k3_s1_e1_c16_nre",
+        "ir_k3_s2_e4_c24_nre",
+        "ir_k3_s1_e3_c24_nre",
+        "ir_r3_k5_s2_e3_c40_se_nre",
+        "ir_k3_s2_e6_c80",
+        "ir_k3_s1_e2.5_c80",
+        "ir_r2_k3_s1_e2.3_c80",
+        "ir_r2_k3_s1_e6_c112_se",
+        "ir_r3_k5_s2_e6_c160_se",
+    ),
+    head=("cn_c960", "pool", "fc_c1280", "fc"),
+    activation="hardswish",
+    se=_V3_SE,
+    norm_eps=1e-3,
+    dropout=0.2,
+)
+
+_MOBILENETV3_SMALL = NetworkSpec.from_strings(
+    stem="cn_k3_s2_c16",
+    stages=(
+        "ir_k3_s2_e1_c16_se_nre",
+        "ir_k3_s2_e4.5_c24_nre",
+        "ir_k3_s1_e3.67_c24_nre",
+        "ir_k5_s2_e4_c40_se",
+        "ir_r2_k5_s1_e6_c40_se",
+        "ir_r2_k5_s1_e3_c48_se",
+        "ir_r3_k5_s2_e6_c96_se",
+    ),
+    head=("cn_c576", "pool", "fc_c1024", "fc"),
+    activation="hardswish",
+    se=_V3_SE,
+    norm_eps=1e-3,
+    dropout=0.2,
+)
+
+
+def _minimalistic(spec: NetworkSpec) -> NetworkSpec:
+    """MobileNetV3 without squeeze-and-excite, h-swish and 5x5 kernels, for hardware that lacks them."""
+    stages = tuple(tuple(replace(layer, kernel=3, se=0, activation="") for layer in stage) for stage in spec.stages)
+    return replace(spec, stages=stages, activation="relu")
+
+
+def _with_width(spec: NetworkSpec, width: float) -> NetworkSpec:
+    """A narrower or wider MobileNet; the layer after pooling keeps its width, the one before follows."""
+    scaled = spec.scale(width=width)
+    post_pool = {i: layer for i, layer in enumerate(spec.head) if layer.kind == "fc"}
+    return replace(scaled, head=tuple(post_pool.get(i, layer) for i, layer in enumerate(scaled.head)))
+
+
+def _mnasnet(width: float) -> NetworkSpec:
+    return replace(_MNASNET_B1.scale(width=width, scale_head=False), dropout=0.2)
+
+
+def _networks() -> dict[str, NetworkSpec]:
+    efficientnet = "EfficientNet, Tan & Le, ICML 2019"
+    mnasnet = "MnasNet, Tan et al., CVPR 2019"
+    mobilenetv3 = "MobileNetV3, Howard et al., ICCV 2019"
+    networks = {
+        name: replace(_EFFICIENTNET.scale(depth, width, resolution), dropout=dropout, source=efficientnet)
+        for name, (width, depth, resolution, dropout) in _EFFICIENTNET_SCALING.items()
+    }
+    for width in (0.5, 0.75, 1.0, 1.3):
+        networks[f"mnasnet_b1_{width:g}"] = replace(_mnasnet(width), source=mnasnet)
+    for size, spec in (("large", _MOBILENETV3_LARGE), ("small", _MOBILENETV3_SMALL)):
+        for width in (0.75, 1.0):
+            name = f"mobilenetv3_{size}" + ("" if width == 1 else f"_{width:g}")
+            networks[name] = replace(_with_width(spec, width), source=mobilenetv3)
+        networks[f"mobilenetv3_{size}_minimalistic"] = replace(_minimalistic(spec), source=mobilenetv3)
+    networks["mnasnet_b1"] = networks.pop("mnasnet_b1_1")
+    return {name: replace(spec, name=name) for name, spec in networks.items()}
+
+
+NETWORKS = _networks()
+
+#: ImageNet top-1 (%) as published, under the training recipe of the paper
+PUBLISHED_TOP1 = {
+    "efficientnet_b0": (77.1, "EfficientNet, Tan & Le, arXiv:1905.11946v5, Table 2"),
+}
