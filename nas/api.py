@@ -39,11 +39,11 @@ def target(name: str) -> Target:
     return load_target(name)
 
 
-def estimator(name: str, space: SearchSpace | str) -> Estimator:
-    """Return the accuracy estimator called `name`, e.g. "surrogate", for a space."""
+def estimator(name: str) -> Estimator:
+    """Return the accuracy estimator called `name`, e.g. "surrogate"."""
     from nas import registry
 
-    found: Estimator = registry.load("estimators", name)(_space(space))
+    found: Estimator = registry.load("estimators", name)()
     return found
 
 
@@ -64,7 +64,7 @@ def evaluate(
     from nas.search.problem import Problem
 
     found = _space(space)
-    judge = _estimator(estimator, found) if isinstance(estimator, str) else estimator
+    judge = _estimator(estimator) if isinstance(estimator, str) else estimator
     device = load_target(target) if isinstance(target, str) else target
     return Problem(found, (), (), judge, device).evaluate(found.check(codes))
 
@@ -77,7 +77,7 @@ def search(
     max_latency_ms: float | None = None,
     max_params: float | None = None,
     max_macs: float | None = None,
-    budget: int = 10_000,
+    budget: int = 20_000,
     seed: int = 0,
     out: str | PathLike[str] | None = None,
     on_progress: OnProgress | None = None,

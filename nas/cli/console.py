@@ -32,14 +32,14 @@ def console(stderr: bool = False) -> Console:
     return Console(stderr=stderr, markup=False, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH)
 
 
-def plain_table(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table: the first column to the left, the others to the right."""
+def plain_table(*columns: str, text: tuple[int, ...] = (0,)) -> Table:
+    """Return an empty table; the columns at the positions `text` are set to the left, numbers to the right."""
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if i else "left", no_wrap=True)
+        table.add_column(column, justify="left" if i in text else "right", no_wrap=True)
     return table
 
 
@@ -60,7 +60,8 @@ def front_table(run: Run, rows: int) -> Table:
 
     problem, points = run.problem, run.front
     metrics = [METRICS[name] for name in problem.metrics if name != "peak_activation_bytes"]
-    table = plain_table("point", "code", *[_heading(problem, m.name, f"{m.label} {m.unit}") for m in metrics])
+    headings = [_heading(problem, metric.name, f"{metric.label} {metric.unit}") for metric in metrics]
+    table = plain_table("point", "code", *headings, text=(0, 1))
     step = max(1.0, (len(points) - 1) / max(1, rows - 1))
     shown = sorted({round(i * step) for i in range(min(rows, len(points)))})
     for position in shown:

@@ -32,9 +32,9 @@ def list_names(
     if as_json:
         print_json(rows)
         return
-    table = plain_table(*rows[0]) if rows else plain_table("nothing installed")
+    columns = tuple(rows[0]) if rows else ("nothing installed",)
+    table = plain_table(*columns, text=tuple(range(len(columns))))
     for column in table.columns:
-        column.justify = "left"
         column.no_wrap = False
     for row in rows:
         table.add_row(*[f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()])

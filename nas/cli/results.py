@@ -49,9 +49,9 @@ def print_preview(problem: Problem) -> None:
         profile = problem.target.profile
         out.print(f"Target    {problem.target.name}: {profile.description}, {profile.runtime} {profile.runtime_commit}")
         out.print(f"Latency   predicted; {problem.target.held_out_text}")
-    if problem.estimator is not None:
-        out.print(f"Accuracy  {problem.estimator.origin}; {problem.estimator.note}")
-    table = plain_table("", "min", "median", "max", "origin")
+    if problem.estimator is not None and problem.about_estimator is not None:
+        out.print(f"Accuracy  {problem.estimator.origin}; {problem.about_estimator.note}")
+    table = plain_table("", "min", "median", "max", "origin", text=(0, 4))
     for name, (low, median, high) in preview.ranges.items():
         metric = METRICS[name]
         basis = "min and max of the whole space" if name in preview.exact else f"of {preview.sampled:,} sampled"

@@ -18,7 +18,7 @@ def search(
     max_latency: Annotated[str | None, typer.Option(help="Upper bound with unit, e.g. 20ms.")] = None,
     max_params: Annotated[str | None, typer.Option(help="Upper bound, e.g. 5.3M.")] = None,
     max_macs: Annotated[str | None, typer.Option(help="Upper bound, e.g. 390M.")] = None,
-    budget: Annotated[int | None, typer.Option(help="Networks to evaluate (default 10000).")] = None,
+    budget: Annotated[int | None, typer.Option(help="Networks to evaluate (default 20000).")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed (default 0); same seed, same result.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory to make; default: a new one under runs/.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with the same names; options win over it.")] = None,

@@ -64,9 +64,7 @@ def _show_network(found: Resolved, target: Target | None) -> None:
     out.print(f"{title}  input {found.spec.resolution}×{found.spec.resolution}×{found.spec.in_channels}"
               + (f"  {found.spec.source}" if found.spec.source else ""))  # fmt: skip
     columns = ["part", "block", "input", "output", "params", "MACs M"] + ([f"{target.name} ms"] if target else [])
-    table = plain_table(*columns)
-    for column in table.columns[:4]:
-        column.justify = "left"
+    table = plain_table(*columns, text=(0, 1, 2, 3))
     for row in block_rows(found, target):
         numbers = [f"{row['params']:,}", f"{row['macs'] / 1e6:.2f}"]
         numbers += [f"{row['latency_ms']:.2f}"] if target else []

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from nas.errors import NasError
-from nas.estimators.base import Estimator, HasSpace
+from nas.estimators.base import About, Estimator, HasSpace
 from nas.estimators.regressor import Regressor
-from nas.space import Codes, SearchSpace
+from nas.space import Codes
 
 
 class SurrogateEstimator(Estimator):
-    """Predicts accuracy with the surrogate that ships with the space, in microseconds a network."""
+    """Accuracy predicted by the surrogate that ships with the space, in microseconds a network."""
 
     metrics = ("top1",)
     origin = "predicted"
     cost_hint = "µs"
 
-    def __init__(self, space: SearchSpace):
-        """Load the surrogate of `space`.
-
-        Raises:
-            NasError: the space has none, or its file is damaged.
-        """
-        if space.surrogate is None:
-            raise NasError(f"the space {space.name} ships no accuracy surrogate")
-        self._regressor, self.digest = _load(space.surrogate)
-        self.note = str(self._regressor.metadata["note"])
-        self.source = str(self._regressor.metadata["source"])
-
     def evaluate(self, problem: HasSpace, codes: Codes, fidelity: int | None = None) -> pd.DataFrame:
-        prediction = self._regressor.predict(problem.space.values(codes))
+        prediction = _regressor_of(problem).predict(problem.space.values(codes).astype(np.int64))
         return pd.DataFrame(
             {
                 "top1": prediction.mean,
@@ -44,10 +33,27 @@ class SurrogateEstimator(Estimator):
             }
         )
 
+    def about(self, problem: HasSpace) -> About:
+        metadata = _regressor_of(problem).metadata
+        path = problem.space.surrogate
+        assert path is not None
+        return About(str(metadata["note"]), str(metadata["source"]), hashlib.sha256(path.read_bytes()).hexdigest())
 
-@lru_cache(maxsize=8)
-def _load(path: Path) -> tuple[Regressor, str]:
+
+def _regressor_of(problem: HasSpace) -> Regressor:
+    """The surrogate of a problem's space.
+
+    Raises:
+        NasError: the space has none, or its file is damaged.
+    """
+    if problem.space.surrogate is None:
+        raise NasError(f"the space {problem.space.name} ships no accuracy surrogate")
+    return _load(problem.space.surrogate)
+
+
+@cache
+def _load(path: Path) -> Regressor:
     try:
-        return Regressor.load(path), hashlib.sha256(path.read_bytes()).hexdigest()
+        return Regressor.load(path)
     except (OSError, ValueError) as error:
         raise NasError(f"cannot use the accuracy surrogate {path}: {error}") from None

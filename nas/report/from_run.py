@@ -92,8 +92,8 @@ def _origin(problem: Problem, metric: str) -> html.Origin:
 def _note(problem: Problem, metric: str) -> str:
     if metric == "latency_ms" and problem.target is not None:
         return problem.target.held_out_text
-    if problem.estimator is not None and metric in problem.estimator.metrics:
-        return problem.estimator.note
+    if problem.estimator is not None and problem.about_estimator is not None and metric in problem.estimator.metrics:
+        return problem.about_estimator.note
     return "exact count over the network's layers"
 
 
@@ -186,13 +186,13 @@ def _provenance(problem: Problem) -> list[html.Provenance]:
             source="closed form of each block, tested against the built network",
         )
     ]
-    if problem.estimator is not None:
+    if problem.estimator is not None and problem.about_estimator is not None:
         rows.append(
             html.Provenance(
                 what=", ".join(METRICS[name].label for name in problem.estimator.metrics),
                 origin=problem.estimator.origin,
-                text=problem.estimator.note,
-                source=problem.estimator.source,
+                text=problem.about_estimator.note,
+                source=problem.about_estimator.source,
             )
         )
     if problem.target is not None:

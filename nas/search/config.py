@@ -31,7 +31,7 @@ class SearchConfig(BaseModel):
     max_latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_params: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_macs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    budget: int = Field(default=10_000, ge=1)
+    budget: int = Field(default=20_000, ge=1)
     seed: int = Field(default=0, ge=0)
 
     @property

@@ -11,7 +11,7 @@ import pandas as pd
 from nas import registry
 from nas.cost import COST_METRICS, Box, Constraint, Objective, cost_model, losses, violation
 from nas.errors import NasError
-from nas.estimators.base import Estimator
+from nas.estimators.base import About, Estimator
 from nas.hardware import Target, load_target
 from nas.search.config import SearchConfig
 from nas.search.metrics import METRICS
@@ -59,7 +59,7 @@ class Problem:
         """
         space: SearchSpace = registry.load("spaces", config.space)
         registry.load("strategies", config.strategy)
-        estimator: Estimator = registry.load("estimators", config.estimator)(space)
+        estimator: Estimator = registry.load("estimators", config.estimator)()
         target = load_target(config.target) if config.target is not None else None
         if target is None and config.max_latency_ms is not None:
             raise NasError("a latency budget needs a target to hold on; add --target NAME (see `nas list targets`)")
@@ -83,6 +83,11 @@ class Problem:
             low, high = self.target.predictor.interval(mean, std)
             frame = frame.assign(latency_ms=mean, latency_ms_std=std, latency_ms_low=low, latency_ms_high=high)
         return frame
+
+    @cached_property
+    def about_estimator(self) -> About | None:
+        """What the accuracies are and where they come from; None without an estimator."""
+        return None if self.estimator is None else self.estimator.about(self)
 
     def origin(self, metric: str) -> str:
         """Say what kind of number a metric is: computed, predicted or measured."""

@@ -64,7 +64,7 @@ class Run:
             box=problem.box(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions={"nas": __version__, "python": platform.python_version(), "numpy": np.__version__},
-            digests=_digests(problem),
+            digests=model_digests(problem),
         )
         final = _free_path(config) if path is None else path
         with _clear_errors(final):
@@ -112,7 +112,7 @@ class Run:
         Raises:
             NasError: names the model that has changed since.
         """
-        for name, digest in _digests(self.problem).items():
+        for name, digest in model_digests(self.problem).items():
             if self.record.digests.get(name) != digest:
                 raise NasError(
                     f"the {name} has changed since {self.path} began (made with nas {self.record.versions['nas']}); "
@@ -226,10 +226,11 @@ def nearest_to_feasible(metrics: pd.DataFrame, constraints: tuple[Constraint, ..
     return metrics.iloc[int(np.argmin(violation(metrics, constraints)))]
 
 
-def _digests(problem: Problem) -> dict[str, str]:
+def model_digests(problem: Problem) -> dict[str, str]:
+    """Return the SHA-256 of each fitted model that the metrics of a problem come from."""
     digests = {}
-    if problem.estimator is not None:
-        digests["estimator"] = problem.estimator.digest
+    if problem.about_estimator is not None:
+        digests["estimator"] = problem.about_estimator.digest
     if problem.target is not None:
         digests["latency predictor"] = problem.target.digest
     return digests

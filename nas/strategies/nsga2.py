@@ -12,7 +12,7 @@ from nas.strategies.base import Strategy
 
 
 class NSGA2(Strategy):
-    """Tournament of two, uniform crossover, mutation; the best by rank and crowding survive.
+    """NSGA-II: tournament of two, uniform crossover, mutation; the best by rank and crowding survive.
 
     Feasible networks come before infeasible ones, and those by how little they violate (Deb's rule). Known networks
     are never proposed again, which the original allows and which costs it hypervolume.

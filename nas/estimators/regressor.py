@@ -1,0 +1,266 @@
+"""A fitted accuracy surrogate: decision values in, accuracy with a 90 % interval out; needs NumPy only."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Float64 = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.integer]
+
+#: networks evaluated at a time; bounds the memory of the kernel matrix to CHUNK × centres × 4 bytes
+CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Accuracy of n networks in percent, float64[n] each; `low` and `high` are the ends of the 90 % interval."""
+
+    mean: Float64
+    std: Float64
+    low: Float64
+    high: Float64
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How decision values become features; knows nothing of what the decisions mean.
+
+    Consecutive decisions form groups (the decisions of one stage, say), and every combination of values within a group
+    is a state. All features are looked up by state: `local` ones are kept a group, `additive` amounts are summed over
+    the groups, offset, and enter as standardised logarithms (parameters and multiply-adds are of this kind).
+
+    Attributes:
+        choices: int[sum of choice_counts], allowed values of decision 0, then of decision 1, ...
+        choice_counts: int[D], how many values each decision may take.
+        group_sizes: int[G], how many consecutive decisions each group has; they sum to D.
+        local: float32[states of all groups, F], kernel features of a state, already divided by their length scales.
+        additive: float64[states of all groups, A], amounts of a state.
+        additive_offset, log_shift, log_scale: float64[A], giving (log(offset + sum) - shift) · scale.
+        kernel_scale: float64[A], inverse length scales of the standardised logarithms.
+    """
+
+    choices: Integers
+    choice_counts: Integers
+    group_sizes: Integers
+    local: Float32
+    additive: Float64
+    additive_offset: Float64
+    log_shift: Float64
+    log_scale: Float64
+    kernel_scale: Float64
+
+    def __post_init__(self) -> None:
+        states = int(self._group_states.sum())
+        amounts = self.additive.shape[-1]
+        sound = (
+            self.choices.shape == (self.choice_counts.sum(),)
+            and self.group_sizes.sum() == len(self.choice_counts)
+            and self.local.ndim == self.additive.ndim == 2
+            and len(self.local) == len(self.additive) == states
+            and all(getattr(self, name).shape == (amounts,) for name in _PER_AMOUNT)
+        )
+        if not sound:
+            raise ValueError(f"the encoding's arrays do not fit {len(self.choice_counts)} decisions, {states} states")
+
+    @property
+    def allowed(self) -> list[Integers]:
+        """The values each decision may take."""
+        return np.split(self.choices, np.cumsum(self.choice_counts)[:-1])
+
+    @property
+    def _group_states(self) -> Integers:
+        starts = np.cumsum(self.group_sizes) - self.group_sizes
+        return np.multiply.reduceat(self.choice_counts, starts)
+
+    @cached_property
+    def _lookups(self) -> list[tuple[int, npt.NDArray[np.intp]]]:
+        """For each decision its smallest value, and by (value - smallest) its part of the state; -1 is not allowed."""
+        lookups = []
+        group_of = np.repeat(np.arange(len(self.group_sizes)), self.group_sizes)
+        for decision, values in enumerate(self.allowed):
+            later = group_of[decision + 1 :] == group_of[decision]
+            stride = int(np.prod(self.choice_counts[decision + 1 :][later]))
+            table = np.full(int(values.max() - values.min()) + 1, -1, dtype=np.intp)
+            table[values - values.min()] = np.arange(len(values)) * stride
+            lookups.append((int(values.min()), table))
+        return lookups
+
+    def states(self, values: Integers) -> npt.NDArray[np.intp]:
+        """Return int[n, G], the row in the tables of the state of each group, for int[n, D] decision values."""
+        values = np.asarray(values)
+        decisions = len(self.choice_counts)
+        if values.ndim != 2 or values.shape[1] != decisions:
+            raise ValueError(f"expected decision values of shape (n, {decisions}), got {values.shape}")
+        if not np.issubdtype(values.dtype, np.integer):
+            raise ValueError(f"expected integer decision values, got {values.dtype}")
+        rows = np.empty((len(values), len(self.group_sizes)), dtype=np.intp)
+        rows[:] = np.cumsum(self._group_states) - self._group_states
+        decision = 0
+        for group, size in enumerate(self.group_sizes):
+            for _ in range(size):
+                smallest, table = self._lookups[decision]
+                index = values[:, decision].astype(np.intp) - smallest
+                inside = (index >= 0) & (index < len(table))
+                part = np.where(inside, table[np.where(inside, index, 0)], -1)
+                if (part < 0).any():
+                    wrong = values[np.argmax(part < 0), decision]
+                    raise ValueError(f"decision {decision} is {wrong}; allowed: {self.allowed[decision].tolist()}")
+                rows[:, group] += part
+                decision += 1
+        return rows
+
+    def aggregates(self, states: npt.NDArray[np.intp]) -> Float64:
+        """Return float64[n, A], the standardised logarithms of the summed amounts."""
+        total = self.additive_offset + self.additive[states].sum(axis=1)
+        standardised: Float64 = (np.log(total) - self.log_shift) * self.log_scale
+        return standardised
+
+    def kernel_features(self, states: npt.NDArray[np.intp], aggregates: Float64) -> Float32:
+        """Return float32[n, G·F + A], the features in whose Euclidean distance the kernel works."""
+        local = self.local[states].reshape(len(states), -1)
+        return np.concatenate([local, (aggregates * self.kernel_scale).astype(np.float32)], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Regressor:
+    """A sparse Gaussian process on a logarithmic error scale, with calibrated intervals on one or more scales.
+
+    With states s and aggregates a of a network (see `Encoding`), kernel features z, and M centres c:
+
+        u_0 = intercept_0 + Σ_g linear[s_g, 0] + a · aggregate_weights[:, 0] + Σ_m weights_m exp(-|z - c_m|² / 2)
+        u_h = intercept_h + slope_h u_0 + Σ_g linear[s_g, h] + a · aggregate_weights[:, h]    for further scales h
+        accuracy_h = ceiling_h - exp(-u_h)
+
+    The mean is the subset-of-regressors predictor (Quiñonero-Candela & Rasmussen, JMLR 2005, eq. 16b). The standard
+    deviation of u_h is log-linear in the states, and the interval takes quantiles of standardised held-out residuals.
+    Cost: n · M exponentials and n · M · (G·F + A) multiply-adds, in float32.
+
+    Attributes:
+        encoding: from decision values to features.
+        centres: int[M, D], decision values of the centres; weights: float32[M].
+        linear, log_std: float64[states of all groups, H]; aggregate_weights: float64[A, H].
+        intercept, slope, log_std_intercept, ceiling: float64[H]; the ceiling is in percent.
+        quantiles: float64[H, 2], ends of the 90 % interval of u in standard deviations.
+        metadata: source, licence, held-out figures; "scales" names the H scales, the one of the data first.
+    """
+
+    encoding: Encoding
+    centres: Integers
+    weights: Float32
+    linear: Float64
+    log_std: Float64
+    aggregate_weights: Float64
+    intercept: Float64
+    slope: Float64
+    log_std_intercept: Float64
+    ceiling: Float64
+    quantiles: Float64
+    metadata: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        scales, (states, amounts) = len(self.scales), self.encoding.additive.shape
+        expected: dict[str, tuple[int, ...]] = {
+            "weights": (len(self.centres),),
+            "linear": (states, scales),
+            "log_std": (states, scales),
+            "aggregate_weights": (amounts, scales),
+            "intercept": (scales,),
+            "slope": (scales,),
+            "log_std_intercept": (scales,),
+            "ceiling": (scales,),
+            "quantiles": (scales, 2),
+        }
+        for name, shape in expected.items():
+            array = getattr(self, name)
+            if array.shape != shape or not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite and of shape {shape}, got shape {array.shape}")
+
+    @property
+    def scales(self) -> tuple[str, ...]:
+        """Names of the accuracy scales; the first is that of the data the surrogate was fitted to."""
+        return tuple(self.metadata["scales"])
+
+    @classmethod
+    def load(cls, path: Path) -> Regressor:
+        """Read an artefact written by `save`; nothing in it is ever unpickled."""
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            metadata = json.loads(str(arrays.pop("metadata")))
+            encoding = Encoding(**{field.name: arrays.pop(field.name) for field in fields(Encoding)})
+            return cls(encoding=encoding, metadata=metadata, **arrays)
+        except FileNotFoundError:
+            raise
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            EOFError,
+            OSError,
+            IndexError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
+            raise ValueError(f"{path} is not a surrogate artefact, or is damaged: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Write the surrogate as one .npz file of plain arrays, with the metadata as a JSON string."""
+        arrays = {field.name: getattr(self.encoding, field.name) for field in fields(Encoding)}
+        arrays |= {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("encoding", "metadata")}
+        np.savez_compressed(path, metadata=np.array(json.dumps(self.metadata)), **arrays)
+
+    def predict(self, values: Integers, scale: str | None = None) -> Prediction:
+        """Return the accuracy of int[n, D] decision values (not indices) on one of `scales`, the first by default."""
+        if scale is not None and scale not in self.scales:
+            raise ValueError(f"unknown scale {scale!r}; valid: {', '.join(self.scales)}")
+        head = 0 if scale is None else self.scales.index(scale)
+        states = self.encoding.states(values)
+        aggregates = self.encoding.aggregates(states)
+        linear = self.intercept + self.linear[states].sum(axis=1) + aggregates @ self.aggregate_weights
+        latent = linear[:, 0] + self._kernel_term(states, aggregates)
+        if head:
+            latent = linear[:, head] + self.slope[head] * latent
+        std = np.exp(self.log_std_intercept[head] + self.log_std[:, head][states].sum(axis=1))
+        low, high = (latent + quantile * std for quantile in self.quantiles[head])
+        mean = self._accuracy(latent, head)
+        return Prediction(
+            mean, (self.ceiling[head] - mean) * std, self._accuracy(low, head), self._accuracy(high, head)
+        )
+
+    def _accuracy(self, latent: Float64, head: int) -> Float64:
+        accuracy: Float64 = self.ceiling[head] - np.exp(-latent)
+        return accuracy
+
+    @cached_property
+    def _centre_matrix(self) -> Float32:
+        """float32[K + 1, M]: the features of the centres, and half of their squared length, negated."""
+        states = self.encoding.states(self.centres)
+        features = self.encoding.kernel_features(states, self.encoding.aggregates(states))
+        return np.concatenate([features, -0.5 * np.square(features).sum(axis=1, keepdims=True)], axis=1).T.copy()
+
+    def _kernel_term(self, states: npt.NDArray[np.intp], aggregates: Float64) -> Float64:
+        """Return Σ_m weights_m exp(-|z - c_m|² / 2), with the squared distance expanded into one matrix product."""
+        result = np.empty(len(states))
+        kernel = np.empty((min(CHUNK, len(states)), len(self.centres)), dtype=np.float32)
+        for start in range(0, len(states), CHUNK):
+            rows = slice(start, start + CHUNK)
+            features = self.encoding.kernel_features(states[rows], aggregates[rows])
+            half_square = 0.5 * np.square(features).sum(axis=1)
+            extended = np.concatenate([features, np.ones((len(features), 1), dtype=np.float32)], axis=1)
+            block = np.matmul(extended, self._centre_matrix, out=kernel[: len(features)])
+            block -= half_square[:, None]
+            result[rows] = np.exp(block, out=block) @ self.weights
+        return result
+
+
+_PER_AMOUNT = ("additive_offset", "log_shift", "log_scale", "kernel_scale")

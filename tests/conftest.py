@@ -1,0 +1,100 @@
+"""Fixtures all rooms share: the real data where it is installed, and spaces small enough to enumerate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import settings
+
+import nas
+from nas.errors import NasError
+from nas.space import Architecture, BlockVocabulary, Condition, Decision, NetworkSpec, SearchSpace, StagedSpace
+from nas.space.decision import Choice
+
+# The same examples in every run: a failure can be repeated, a pass means the same on every machine.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+REPO_ROOT = Path(__file__).resolve().parents[1]
+
+
+class ToySpace(SearchSpace):
+    """Decisions without networks: all that codes, sampling and strategies need."""
+
+    name = "toy"
+
+    def __init__(self, decisions: Sequence[Decision]):
+        self.decisions = tuple(decisions)
+
+    @property
+    def vocabulary(self) -> BlockVocabulary:
+        raise NotImplementedError
+
+    def spec(self, code: npt.ArrayLike | Architecture | str, **overrides: Any) -> NetworkSpec:
+        raise NotImplementedError
+
+    def _decisions_of(self, spec: NetworkSpec) -> dict[str, Choice]:
+        raise NasError("a toy space has no networks")
+
+
+@pytest.fixture(scope="session")
+def repo_root() -> Path:
+    return REPO_ROOT
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data sets; tests that need it are skipped where it is not installed."""
+    folder = Path(os.environ.get("NAS_DATA", REPO_ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data sets at {folder}; set NAS_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_space() -> Callable[[Sequence[Decision]], SearchSpace]:
+    """Build a space from decisions alone."""
+    return ToySpace
+
+
+@pytest.fixture(scope="session")
+def mbconv() -> SearchSpace:
+    return nas.space("mbconv")
+
+
+@pytest.fixture(scope="session")
+def tiny_space() -> StagedSpace:
+    """96 real networks on 32 × 32 images: small enough to build and cost one by one."""
+    skeleton = NetworkSpec.from_strings(
+        "cn_k3_s2_c8", (), ("cn_c32", "pool", "fc"), activation="silu", resolution=32, num_classes=10
+    )
+    return StagedSpace("tiny", skeleton, ("ir_r{1-2}_k{3,5}_c8_se{0,1}", "ir_r{1-3}_k3_s2_e{1,4}_c16_se{0,1}"))
+
+
+@pytest.fixture(scope="session")
+def nested_space() -> SearchSpace:
+    """54 networks whose decisions depend on one another two levels deep.
+
+    Counted by hand: below "none" there is 1 setting, below "conv" 2, below "mbconv" 2 kernels × (1 + 3 + 3) for
+    the gate = 14, "pool" 1; 18 in all, times 3 widths.
+    """
+    return ToySpace(
+        (
+            Decision("body.width", (8, 16, 24)),
+            Decision("body.op", ("none", "conv", "mbconv", "pool")),
+            Decision("body.kernel", (3, 5), Condition("body.op", ("conv", "mbconv"))),
+            Decision("body.gate", ("off", "soft", "hard"), Condition("body.op", ("mbconv",))),
+            Decision("body.ratio", (2, 4, 8), Condition("body.gate", ("soft", "hard"))),
+        )
+    )
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20)
