@@ -19,6 +19,18 @@ Integers = npt.NDArray[np.integer]
 
 #: networks evaluated at a time; bounds the memory of the kernel matrix to CHUNK × centres × 4 bytes
 CHUNK = 1024
+#: what NumPy, zipfile, zlib, json and the checks below raise on a damaged file
+_DAMAGE = (ValueError, TypeError, LookupError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_PER_SCALE = ("intercept", "slope", "log_std_intercept", "ceiling")
+_PER_AMOUNT = ("additive_offset", "log_shift", "log_scale", "kernel_scale")
+
+
+def sum_rows(table: Float64, states: npt.NDArray[np.intp]) -> Float64:
+    """Return Σ_g table[states[:, g]]; group after group, which needs n and not n · G rows of memory."""
+    total = table[states[:, 0]]
+    for column in states.T[1:]:
+        total += table[column]
+    return total
 
 
 @dataclass(frozen=True)
@@ -40,8 +52,7 @@ class Encoding:
     the groups, offset, and enter as standardised logarithms (parameters and multiply-adds are of this kind).
 
     Attributes:
-        choices: int[sum of choice_counts], allowed values of decision 0, then of decision 1, ...
-        choice_counts: int[D], how many values each decision may take.
+        choices, choice_counts: allowed values of decision 0, then of decision 1, ...; int[D], how many each has.
         group_sizes: int[G], how many consecutive decisions each group has; they sum to D.
         local: float32[states of all groups, F], kernel features of a state, already divided by their length scales.
         additive: float64[states of all groups, A], amounts of a state.
@@ -60,8 +71,7 @@ class Encoding:
     kernel_scale: Float64
 
     def __post_init__(self) -> None:
-        states = int(self._group_states.sum())
-        amounts = self.additive.shape[-1]
+        states, amounts = int(self._group_states.sum()), self.additive.shape[-1]
         sound = (
             self.choices.shape == (self.choice_counts.sum(),)
             and self.group_sizes.sum() == len(self.choice_counts)
@@ -79,17 +89,19 @@ class Encoding:
 
     @property
     def _group_states(self) -> Integers:
-        starts = np.cumsum(self.group_sizes) - self.group_sizes
-        return np.multiply.reduceat(self.choice_counts, starts)
+        return np.multiply.reduceat(self.choice_counts.astype(np.int64), np.cumsum(self.group_sizes) - self.group_sizes)
+
+    @property
+    def _group_of(self) -> Integers:
+        return np.repeat(np.arange(len(self.group_sizes)), self.group_sizes)
 
     @cached_property
     def _lookups(self) -> list[tuple[int, npt.NDArray[np.intp]]]:
         """For each decision its smallest value, and by (value - smallest) its part of the state; -1 is not allowed."""
-        lookups = []
-        group_of = np.repeat(np.arange(len(self.group_sizes)), self.group_sizes)
+        lookups, group_of = [], self._group_of
         for decision, values in enumerate(self.allowed):
             later = group_of[decision + 1 :] == group_of[decision]
-            stride = int(np.prod(self.choice_counts[decision + 1 :][later]))
+            stride = int(np.prod(self.choice_counts[decision + 1 :][later], dtype=np.int64))
             table = np.full(int(values.max() - values.min()) + 1, -1, dtype=np.intp)
             table[values - values.min()] = np.arange(len(values)) * stride
             lookups.append((int(values.min()), table))
@@ -97,38 +109,33 @@ class Encoding:
 
     def states(self, values: Integers) -> npt.NDArray[np.intp]:
         """Return int[n, G], the row in the tables of the state of each group, for int[n, D] decision values."""
-        values = np.asarray(values)
-        decisions = len(self.choice_counts)
+        values, decisions = np.asarray(values), len(self.choice_counts)
         if values.ndim != 2 or values.shape[1] != decisions:
             raise ValueError(f"expected decision values of shape (n, {decisions}), got {values.shape}")
         if not np.issubdtype(values.dtype, np.integer):
             raise ValueError(f"expected integer decision values, got {values.dtype}")
         rows = np.empty((len(values), len(self.group_sizes)), dtype=np.intp)
         rows[:] = np.cumsum(self._group_states) - self._group_states
-        decision = 0
-        for group, size in enumerate(self.group_sizes):
-            for _ in range(size):
-                smallest, table = self._lookups[decision]
-                index = values[:, decision].astype(np.intp) - smallest
-                inside = (index >= 0) & (index < len(table))
-                part = np.where(inside, table[np.where(inside, index, 0)], -1)
-                if (part < 0).any():
-                    wrong = values[np.argmax(part < 0), decision]
-                    raise ValueError(f"decision {decision} is {wrong}; allowed: {self.allowed[decision].tolist()}")
-                rows[:, group] += part
-                decision += 1
+        for decision, (smallest, table) in enumerate(self._lookups):
+            index = values[:, decision].astype(np.intp) - smallest
+            part = np.where((index >= 0) & (index < len(table)), table.take(index, mode="clip"), -1)
+            if (part < 0).any():
+                wrong = values[np.argmax(part < 0), decision]
+                raise ValueError(f"decision {decision} is {wrong}; allowed: {self.allowed[decision].tolist()}")
+            rows[:, self._group_of[decision]] += part
         return rows
 
     def aggregates(self, states: npt.NDArray[np.intp]) -> Float64:
         """Return float64[n, A], the standardised logarithms of the summed amounts."""
-        total = self.additive_offset + self.additive[states].sum(axis=1)
-        standardised: Float64 = (np.log(total) - self.log_shift) * self.log_scale
-        return standardised
+        total = self.additive_offset + sum_rows(self.additive, states)
+        return np.asarray((np.log(total) - self.log_shift) * self.log_scale)
 
     def kernel_features(self, states: npt.NDArray[np.intp], aggregates: Float64) -> Float32:
-        """Return float32[n, G·F + A], the features in whose Euclidean distance the kernel works."""
+        """Return float32[n, G·F + A + 2]: features z, in whose Euclidean distance the kernel works, -|z|²/2, and 1."""
         local = self.local[states].reshape(len(states), -1)
-        return np.concatenate([local, (aggregates * self.kernel_scale).astype(np.float32)], axis=1)
+        features = np.concatenate([local, (aggregates * self.kernel_scale).astype(np.float32)], axis=1)
+        half_square = np.einsum("nk,nk->n", features, features)[:, None] * np.float32(-0.5)
+        return np.concatenate([features, half_square, np.ones_like(half_square)], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,17 +176,9 @@ class Regressor:
 
     def __post_init__(self) -> None:
         scales, (states, amounts) = len(self.scales), self.encoding.additive.shape
-        expected: dict[str, tuple[int, ...]] = {
-            "weights": (len(self.centres),),
-            "linear": (states, scales),
-            "log_std": (states, scales),
-            "aggregate_weights": (amounts, scales),
-            "intercept": (scales,),
-            "slope": (scales,),
-            "log_std_intercept": (scales,),
-            "ceiling": (scales,),
-            "quantiles": (scales, 2),
-        }
+        expected: dict[str, tuple[int, ...]] = dict.fromkeys(_PER_SCALE, (scales,))
+        expected |= {"weights": (len(self.centres),), "quantiles": (scales, 2)}
+        expected |= {"linear": (states, scales), "log_std": (states, scales), "aggregate_weights": (amounts, scales)}
         for name, shape in expected.items():
             array = getattr(self, name)
             if array.shape != shape or not np.isfinite(array).all():
@@ -201,16 +200,7 @@ class Regressor:
             return cls(encoding=encoding, metadata=metadata, **arrays)
         except FileNotFoundError:
             raise
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            EOFError,
-            OSError,
-            IndexError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
+        except _DAMAGE as error:
             raise ValueError(f"{path} is not a surrogate artefact, or is damaged: {error}") from error
 
     def save(self, path: Path) -> None:
@@ -223,44 +213,31 @@ class Regressor:
         """Return the accuracy of int[n, D] decision values (not indices) on one of `scales`, the first by default."""
         if scale is not None and scale not in self.scales:
             raise ValueError(f"unknown scale {scale!r}; valid: {', '.join(self.scales)}")
-        head = 0 if scale is None else self.scales.index(scale)
-        states = self.encoding.states(values)
+        head, states = self.scales.index(scale or self.scales[0]), self.encoding.states(values)
         aggregates = self.encoding.aggregates(states)
-        linear = self.intercept + self.linear[states].sum(axis=1) + aggregates @ self.aggregate_weights
+        linear = self.intercept + sum_rows(self.linear, states) + aggregates @ self.aggregate_weights
         latent = linear[:, 0] + self._kernel_term(states, aggregates)
         if head:
             latent = linear[:, head] + self.slope[head] * latent
-        std = np.exp(self.log_std_intercept[head] + self.log_std[:, head][states].sum(axis=1))
+        std = np.exp(self.log_std_intercept[head] + sum_rows(self.log_std[:, head], states))
         low, high = (latent + quantile * std for quantile in self.quantiles[head])
-        mean = self._accuracy(latent, head)
-        return Prediction(
-            mean, (self.ceiling[head] - mean) * std, self._accuracy(low, head), self._accuracy(high, head)
-        )
-
-    def _accuracy(self, latent: Float64, head: int) -> Float64:
-        accuracy: Float64 = self.ceiling[head] - np.exp(-latent)
-        return accuracy
+        mean, low, high = (self.ceiling[head] - np.exp(-u) for u in (latent, low, high))
+        return Prediction(mean, (self.ceiling[head] - mean) * std, low, high)
 
     @cached_property
     def _centre_matrix(self) -> Float32:
-        """float32[K + 1, M]: the features of the centres, and half of their squared length, negated."""
+        """float32[K, M]: the kernel features of the centres, with 1 before -|c|²/2 so that it meets the other's 1."""
         states = self.encoding.states(self.centres)
         features = self.encoding.kernel_features(states, self.encoding.aggregates(states))
-        return np.concatenate([features, -0.5 * np.square(features).sum(axis=1, keepdims=True)], axis=1).T.copy()
+        return np.concatenate([features[:, :-2], features[:, :-3:-1]], axis=1).T.copy()
 
     def _kernel_term(self, states: npt.NDArray[np.intp], aggregates: Float64) -> Float64:
-        """Return Σ_m weights_m exp(-|z - c_m|² / 2), with the squared distance expanded into one matrix product."""
+        """Return Σ_m weights_m exp(-|z - c_m|² / 2); one matrix product gives z·c - |z|²/2 - |c|²/2."""
         result = np.empty(len(states))
         kernel = np.empty((min(CHUNK, len(states)), len(self.centres)), dtype=np.float32)
         for start in range(0, len(states), CHUNK):
             rows = slice(start, start + CHUNK)
             features = self.encoding.kernel_features(states[rows], aggregates[rows])
-            half_square = 0.5 * np.square(features).sum(axis=1)
-            extended = np.concatenate([features, np.ones((len(features), 1), dtype=np.float32)], axis=1)
-            block = np.matmul(extended, self._centre_matrix, out=kernel[: len(features)])
-            block -= half_square[:, None]
+            block = np.matmul(features, self._centre_matrix, out=kernel[: len(features)])
             result[rows] = np.exp(block, out=block) @ self.weights
         return result
-
-
-_PER_AMOUNT = ("additive_offset", "log_shift", "log_scale", "kernel_scale")

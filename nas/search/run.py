@@ -99,7 +99,10 @@ class Run:
         try:
             content = yaml.safe_load(file.read_text(encoding="utf-8"))
             return cls(folder, RunRecord.model_validate(content))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise NasError(f"{file} is damaged: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise NasError(f"{file} is damaged: {str(error).splitlines()[0]}") from None
 
     @cached_property

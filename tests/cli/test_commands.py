@@ -15,9 +15,7 @@ SEARCH = ["search", "--space", "mbconv", "--target", "pixel4", "--budget", "400"
 
 
 @pytest.fixture
-def nas(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., str]:
+def nas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run a command in an empty folder; it must succeed; return what it printed."""
     monkeypatch.chdir(tmp_path)
 

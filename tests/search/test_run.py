@@ -74,7 +74,9 @@ def test_ctrl_c_says_how_to_resume(tmp_path: Path) -> None:
     command += ["--budget", "5000000", "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not ((tmp_path / "run").exists() and len(Run.open(tmp_path / "run").history())):
+    while time.monotonic() < deadline and not (
+        (tmp_path / "run").exists() and len(Run.open(tmp_path / "run").history())
+    ):
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -137,7 +139,7 @@ def test_unnamed_runs_get_new_names(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_changed_models_are_refused_on_resume(tmp_path: Path) -> None:
     run = start_search(CONFIG, tmp_path / "run")
     file = run.path / "config.yaml"
-    file.write_text(file.read_text().replace(run.record.digests["estimator"], "0" * 64))
+    file.write_text(file.read_text().replace(run.record.digests["estimator"], "f" * 64))
     with pytest.raises(NasError, match="estimator has changed"):
         run_search(Run.open(run.path))
 

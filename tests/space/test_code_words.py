@@ -131,7 +131,7 @@ def test_a_number_may_be_given_in_any_type(mbconv: SearchSpace, value: Choice) -
 
 @pytest.mark.parametrize("text", ["", "1310", "1310-" * 6, "1310-" * 7 + "1310", "131-" + "-".join(["1310"] * 6)])
 def test_a_code_string_of_the_wrong_shape_shows_a_right_one(mbconv: SearchSpace, text: str) -> None:
-    with pytest.raises(NasError, match="is not a code of mbconv; one looks like '(1310-){6}1310'"):
+    with pytest.raises(NasError, match=r"is not a code of mbconv; one looks like '(1310-){6}1310'"):
         mbconv.encode(text)
 
 
@@ -160,7 +160,9 @@ def test_check_makes_codes_canonical(nested_space: SearchSpace) -> None:
     np.testing.assert_array_equal(nested_space.check([[1, 0, 1, 2, 2]]), [[1, 0, 0, 0, 0]])
 
 
-@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason="encode does not look at the space an architecture belongs to")
+@pytest.mark.xfail(
+    strict=True, raises=pytest.fail.Exception, reason="encode does not look at the space an architecture belongs to"
+)
 def test_an_architecture_of_another_space_is_refused(mbconv: SearchSpace) -> None:
     ours = mbconv.decode(np.zeros(28, dtype=np.int8))
     with pytest.raises(NasError, match="another"):

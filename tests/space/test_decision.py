@@ -48,7 +48,9 @@ def test_size_is_exact_beyond_machine_integers() -> None:
     # A chain of one optional layer after another: 1 + 10 (1 + 10 (1 + ...)) settings, a sum of powers of ten.
     depth = 40
     decisions = [Decision("d0", tuple(range(11)))]
-    decisions += [Decision(f"d{i}", tuple(range(11)), Condition(f"d{i - 1}", tuple(range(1, 11)))) for i in range(1, depth)]
+    decisions += [
+        Decision(f"d{i}", tuple(range(11)), Condition(f"d{i - 1}", tuple(range(1, 11)))) for i in range(1, depth)
+    ]
     tree = DecisionTree(decisions)
     assert tree.size == sum(10**i for i in range(depth + 1)) == int("1" * (depth + 1))
 

@@ -93,7 +93,7 @@ MISTAKES = [
     ("ir_c16_n", "n", "nre, nr6, nsw, nhs"),
     ("ir_c16_c24", "c24", "'c' is given twice"),
     ("ir_se_c16_se0", "se0", "'se' is given twice"),
-    ("ir_k3_s2_e6_c40_sse", "sse", "1 or 2"),
+    ("ir_sse_c16", "sse", "1 or 2"),
 ]
 
 
@@ -131,14 +131,21 @@ def test_values_are_plain_decimal_numbers(text: str) -> None:
         parse_block(text)
 
 
-@given(st.text(alphabet="irncpolfksec{},-._ 0123456789", max_size=30).filter(lambda text: "-" not in text))
-def test_any_text_parses_or_is_refused_by_name(text: str) -> None:
+def refusal(text: str) -> str | None:
+    """What parsing `text` complains of, None where it parses."""
     try:
-        pattern = parse_block(text)
+        parse_block(text)
     except NasError as error:
-        assert repr(text) in str(error)
-    else:
-        assert pattern.kind == text.split("_")[0]
+        return str(error)
+    return None
+
+
+# Hyphens are left out: a range of millions of values takes minutes.
+@given(st.text(alphabet="irncpolfksec{},._ 0123456789", max_size=30))
+def test_any_text_parses_or_is_refused_by_name(text: str) -> None:
+    message = refusal(text)
+    assert message is None or repr(text) in message
+    assert message is not None or text.split("_")[0] in ("cn", "ir", "pool", "fc")
 
 
 @pytest.mark.parametrize(

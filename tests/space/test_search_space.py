@@ -141,7 +141,9 @@ def test_children_of_crossover_are_networks_made_of_their_parents(
                 assert child[d] in (mother[d], father[d])
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="crossover takes the filler of a parent where the decision is inactive")
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="crossover takes the filler of a parent where the decision is inactive"
+)
 @settings(max_examples=40)
 @given(forests(), st.integers(0, 2**32))
 def test_a_decision_is_inherited_from_a_parent_in_which_it_matters(
@@ -169,7 +171,7 @@ def test_sampling_is_uniform_over_distinct_networks(name: str, request: pytest.F
     space: SearchSpace = request.getfixturevalue(name)
     networks = rows(space.all_codes())
     drawn = rows(space.sample(200 * len(networks), np.random.default_rng(1)))
-    counts = {code: 0 for code in networks}
+    counts = dict.fromkeys(networks, 0)
     for code in drawn:
         counts[code] += 1
     chi_square = sum((count - 200) ** 2 / 200 for count in counts.values())

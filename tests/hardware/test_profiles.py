@@ -1,0 +1,165 @@
+"""Profile folders: what ships is complete, what is damaged is refused with the file and the field."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nas
+from nas.errors import NasError
+from nas.hardware import read_target, target_names
+
+Damage = Callable[[Path], object]
+NEGATIVE = (-np.eye(4)).tolist()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, repo_root: Path) -> Path:
+    return Path(shutil.copytree(repo_root / "hardware_profiles" / "pixel4", tmp_path / "copy"))
+
+
+def profile(old: str, new: str) -> Damage:
+    """Replace text of profile.yaml."""
+
+    def damage(folder: Path) -> None:
+        file = folder / "profile.yaml"
+        text = file.read_text(encoding="utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new), encoding="utf-8")
+
+    return damage
+
+
+def predictor(**values: Any) -> Damage:
+    """Set entries of predictor.json."""
+
+    def damage(folder: Path) -> None:
+        file = folder / "predictor.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+    return damage
+
+
+def test_every_installed_target_reads_and_is_called_after_its_folder() -> None:
+    assert "pixel4" in target_names()
+    for name in target_names():
+        target = nas.target(name)
+        assert target.name == name
+        assert all(str(value).strip() for value in target.profile.model_dump().values())
+
+
+def test_a_copy_reads_the_same(folder: Path) -> None:
+    copy, shipped = read_target(folder), nas.target("pixel4")
+    assert copy.profile == shipped.profile
+    assert copy.digest == shipped.digest == hashlib.sha256((folder / "predictor.json").read_bytes()).hexdigest()
+    spec = nas.network("mobilenetv3_small")
+    assert copy.predictor.predict_spec(spec) == shipped.predictor.predict_spec(spec)
+    assert copy.held_out_text == "leave-one-out error 5.8 % on 10 networks"
+
+
+UNREADABLE = {
+    "no profile": ("profile.yaml", lambda folder: (folder / "profile.yaml").unlink()),
+    "no predictor": ("predictor.json", lambda folder: (folder / "predictor.json").unlink()),
+    "not YAML": ("profile.yaml", lambda folder: (folder / "profile.yaml").write_text("name: [pixel4,\n soc: }")),
+    "not text": ("profile.yaml", lambda folder: (folder / "profile.yaml").write_bytes(b"\xff\xfe\x00name")),
+    "YAML that would run code": (
+        "profile.yaml",
+        lambda folder: (folder / "profile.yaml").write_text("!!python/object/apply:os.getcwd []"),
+    ),
+    "not JSON": ("predictor.json", lambda folder: (folder / "predictor.json").write_text("{'kind': 1}")),
+    "cut off": ("predictor.json", lambda folder: (folder / "predictor.json").write_text('{"kind": "linear-ker')),
+}
+
+
+@pytest.mark.parametrize(("file", "damage"), [pytest.param(*case, id=name) for name, case in UNREADABLE.items()])
+def test_files_that_cannot_be_read_are_named(folder: Path, file: str, damage: Damage) -> None:
+    damage(folder)
+    with pytest.raises(NasError) as caught:
+        read_target(folder)
+    assert f"cannot read {folder / file}: " in str(caught.value)
+
+
+#: damage -> file, what the message must say
+WRONG = {
+    "wrong type": ("profile.yaml", profile("threads: 1", "threads: many"), "threads: Input should be a valid integer"),
+    "missing field": ("profile.yaml", profile("threads: 1\n", ""), "threads: Field required"),
+    "unknown key": ("profile.yaml", profile("soc:", "colour: red\nsoc:"), "colour: Extra inputs are not permitted"),
+    "wrong type below": ("profile.yaml", profile("networks: 10", "networks: ten"), "held_out.networks: Input should"),
+    "unknown entry": ("predictor.json", predictor(colour="red"), "colour: Extra inputs are not permitted"),
+    "unknown kind": ("predictor.json", predictor(kind="forest"), "kind: Input should be 'linear-kernels'"),
+    "words for numbers": ("predictor.json", predictor(mean=[1, 2, 3, "x"]), "mean.3: Input should be a valid number"),
+    "unknown feature": (
+        "predictor.json",
+        predictor(features=["pointwise_mac", "depthwise_macs", "weights", "elementwise"]),
+        "unknown feature 'pointwise_mac'; valid: pointwise_macs, depthwise_macs, weights, elementwise",
+    ),
+    "too few means": ("predictor.json", predictor(mean=[1.0, 2.0]), "4 features need 4 means and a 4×4 covariance"),
+    "small covariance": (
+        "predictor.json",
+        predictor(covariance=[[1.0, 0.0], [0.0, 1.0]]),
+        "4 features need 4 means and a 4×4 covariance",
+    ),
+    "ragged covariance": (
+        "predictor.json",
+        predictor(covariance=[[1.0] * 4, [1.0] * 4, [1.0] * 4, [1.0] * 3]),
+        "4 features need 4 means and a 4×4 covariance",
+    ),
+    "text": ("profile.yaml", lambda folder: (folder / "profile.yaml").write_text("pixel4"), "valid dictionary"),
+    "a list": ("predictor.json", lambda folder: (folder / "predictor.json").write_text("[1]"), "valid dictionary"),
+}
+CASES = [pytest.param(*case, id=name) for name, case in WRONG.items()]
+
+
+@pytest.mark.parametrize(("file", "damage", "complaint"), CASES)
+def test_what_is_wrong_in_a_profile_is_said(folder: Path, file: str, damage: Damage, complaint: str) -> None:
+    damage(folder)
+    with pytest.raises(NasError) as caught:
+        read_target(folder)
+    assert str(folder) in str(caught.value)
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(("file", "damage", "complaint"), CASES)
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="read_target names the folder, not which of the files")
+def test_the_file_that_is_wrong_is_named(folder: Path, file: str, damage: Damage, complaint: str) -> None:
+    damage(folder)
+    with pytest.raises(NasError) as caught:
+        read_target(folder)
+    assert file in str(caught.value)
+
+
+IMPOSSIBLE = {
+    "negative variance": predictor(covariance=NEGATIVE),
+    "asymmetric covariance": predictor(covariance=np.triu(np.ones((4, 4))).tolist()),
+    "not a number": predictor(mean=[float("nan")] * 4),
+    "negative latency": predictor(mean=[-1e-8] * 4),
+    "negative noise": predictor(relative_noise=-0.05),
+    "negative interval": predictor(interval_width=-1.9),
+    "a feature twice": predictor(features=["weights"] * 4),
+    "another name": profile("name: pixel4", "name: pixel5"),
+}
+
+
+@pytest.mark.parametrize("damage", [pytest.param(damage, id=name) for name, damage in IMPOSSIBLE.items()])
+@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason="profiles are checked for types and shapes alone")
+def test_values_that_cannot_be_are_refused(folder: Path, damage: Damage) -> None:
+    damage(folder)
+    with pytest.raises(NasError):
+        read_target(folder)
+
+
+def test_an_unknown_target_names_the_nearest() -> None:
+    with pytest.raises(NasError, match=r"unknown target 'pixel-4'; did you mean 'pixel4'\?"):
+        nas.target("pixel-4")
+
+
+def test_a_target_unlike_any_lists_them_all() -> None:
+    with pytest.raises(NasError, match=r"unknown target 'zx81'; valid: .*pixel4"):
+        nas.target("zx81")
