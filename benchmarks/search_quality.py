@@ -30,8 +30,7 @@ SEEDS = range(5)
 
 
 class LongRun(NSGA2):
-    population_size = 500
-    batch_size = 500
+    population_sizes = (500, 500)
 
 
 def evaluated(problem: Problem, codes: np.ndarray) -> pd.DataFrame:

@@ -40,5 +40,6 @@ def violation(metrics: pd.DataFrame, constraints: Sequence[Constraint]) -> npt.N
     for constraint in constraints:
         value = metrics[constraint.metric].to_numpy(dtype=np.float64)
         over = np.maximum(value / constraint.upper - 1.0, 0.0)
-        excess += np.where(np.isnan(value), np.inf, over)
+        # A latency of minus infinity is a failed evaluation, not a fast network.
+        excess += np.where(np.isnan(value) | np.isneginf(value), np.inf, over)
     return excess

@@ -209,20 +209,20 @@ class Regressor:
         arrays |= {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("encoding", "metadata")}
         np.savez_compressed(path, metadata=np.array(json.dumps(self.metadata)), **arrays)
 
-    def predict(self, values: Integers, scale: str | None = None) -> Prediction:
-        """Return the accuracy of int[n, D] decision values (not indices) on one of `scales`, the first by default."""
-        if scale is not None and scale not in self.scales:
-            raise ValueError(f"unknown scale {scale!r}; valid: {', '.join(self.scales)}")
-        head, states = self.scales.index(scale or self.scales[0]), self.encoding.states(values)
+    def predict(self, values: Integers) -> dict[str, Prediction]:
+        """Return the accuracy of int[n, D] decision values (not indices) on each of `scales`."""
+        states = self.encoding.states(values)
         aggregates = self.encoding.aggregates(states)
         linear = self.intercept + sum_rows(self.linear, states) + aggregates @ self.aggregate_weights
-        latent = linear[:, 0] + self._kernel_term(states, aggregates)
-        if head:
-            latent = linear[:, head] + self.slope[head] * latent
-        std = np.exp(self.log_std_intercept[head] + sum_rows(self.log_std[:, head], states))
-        low, high = (latent + quantile * std for quantile in self.quantiles[head])
-        mean, low, high = (self.ceiling[head] - np.exp(-u) for u in (latent, low, high))
-        return Prediction(mean, (self.ceiling[head] - mean) * std, low, high)
+        first = linear[:, 0] + self._kernel_term(states, aggregates)
+        predictions = {}
+        for head, scale in enumerate(self.scales):
+            latent = linear[:, head] + self.slope[head] * first if head else first
+            std = np.exp(self.log_std_intercept[head] + sum_rows(self.log_std[:, head], states))
+            low, high = (latent + quantile * std for quantile in self.quantiles[head])
+            mean, low, high = (self.ceiling[head] - np.exp(-u) for u in (latent, low, high))
+            predictions[scale] = Prediction(mean, (self.ceiling[head] - mean) * std, low, high)
+        return predictions
 
     @cached_property
     def _centre_matrix(self) -> Float32:

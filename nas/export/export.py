@@ -45,14 +45,21 @@ def export(spec: NetworkSpec, format: str, stem: Path, seed: int = 0) -> Exporte
     writers = {"onnx": _export_onnx, "torch": _export_torch}
     if format not in writers:
         raise UnknownNameError("format", format, writers)
-    torch.manual_seed(seed)
-    module = spec.build().eval()
-    image = torch.randn(1, spec.in_channels, spec.resolution, spec.resolution)
     try:
         stem.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=stem.parent, prefix=f".{stem.name}.") as draft:
+        # Building networks draws random numbers; the caller's sequence of them stays as it was.
+        with (
+            torch.random.fork_rng(devices=[]),
+            tempfile.TemporaryDirectory(dir=stem.parent, prefix=f".{stem.name}.") as draft,
+        ):
+            torch.manual_seed(seed)
+            module = spec.build().eval()
+            image = torch.randn(1, spec.in_channels, spec.resolution, spec.resolution)
             written = writers[format](spec, module, image, Path(draft) / stem.name)
             final = tuple(stem.with_name(file.name) for file in written.files)
+            for place in final:
+                if place.is_dir():
+                    raise NasError(f"cannot write {place}: it is a directory")
             for file, place in zip(written.files, final, strict=True):
                 os.replace(file, place)
     except OSError as error:

@@ -20,7 +20,7 @@ def to_source(spec: NetworkSpec) -> str:
     definitions = [inspect.getsource(getattr(blocks, name)).rstrip() for name in _needed({name for name, _ in calls})]
     return "\n".join(
         [
-            f'"""{spec.name or "network"}, written by nas. {shapes}"""',
+            repr(f"{spec.name or 'network'}, written by nas. {shapes}"),
             "",
             "import torch",
             "from torch import Tensor, nn",

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nas.hardware.features import LAYER_FEATURES, kernel_features
 from nas.space import Block, BlockTable, NetworkSpec, SearchSpace
 
 Array = npt.NDArray[np.float64]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class LatencyPredictor(ABC):
@@ -51,12 +53,12 @@ class LinearParameters(BaseModel):
     kind: Literal["linear-kernels"]
     features: tuple[str, ...]
     #: milliseconds for one unit of each feature: posterior mean and covariance
-    mean: tuple[float, ...]
-    covariance: tuple[tuple[float, ...], ...]
+    mean: tuple[NotNegative, ...]
+    covariance: tuple[tuple[Finite, ...], ...]
     #: standard deviation of a measurement around the model, as a share of the latency
-    relative_noise: float
+    relative_noise: NotNegative
     #: half of a 90 % interval in standard deviations
-    interval_width: float
+    interval_width: NotNegative
 
     @model_validator(mode="after")
     def _consistent(self) -> LinearParameters:
@@ -66,6 +68,14 @@ class LinearParameters(BaseModel):
         count = len(self.features)
         if len(self.mean) != count or len(self.covariance) != count or any(len(r) != count for r in self.covariance):
             raise ValueError(f"{count} features need {count} means and a {count}×{count} covariance")
+        if len(set(self.features)) != count:
+            raise ValueError("a feature is named twice")
+        covariance = np.array(self.covariance)
+        scale = np.abs(covariance).max()
+        if not np.allclose(covariance, covariance.T, rtol=1e-9, atol=1e-12 * scale):
+            raise ValueError("the covariance is not symmetric")
+        if np.linalg.eigvalsh(covariance).min() < -1e-9 * scale:
+            raise ValueError("the covariance has a negative variance")
         return self
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nas import registry
 from nas.errors import NasError, UnknownNameError
 from nas.hardware.predictor import LatencyPredictor, LinearParameters, LinearPredictor
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class HeldOut(BaseModel):
@@ -94,7 +97,10 @@ def load_target(name: str) -> Target:
     folders = _folders()
     if name not in folders:
         raise UnknownNameError("target", name, folders)
-    return read_target(folders[name])
+    target = read_target(folders[name])
+    if target.name != name:
+        raise NasError(f"{folders[name] / 'profile.yaml'}: name is {target.name!r}, the folder is {name!r}")
+    return target
 
 
 def read_target(folder: Path) -> Target:
@@ -104,20 +110,19 @@ def read_target(folder: Path) -> Target:
         NasError: a file is missing or malformed; says which and where.
     """
     profile_file, predictor_file = folder / "profile.yaml", folder / "predictor.json"
-    try:
-        profile = Profile.model_validate(_read(profile_file, yaml.safe_load))
-        parameters = LinearParameters.model_validate(_read(predictor_file, json.loads))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise NasError(f"target profile {folder}: {place}: {first['msg']}") from None
+    profile = _parse(Profile, profile_file, yaml.safe_load)
+    parameters = _parse(LinearParameters, predictor_file, json.loads)
     digest = hashlib.sha256(predictor_file.read_bytes()).hexdigest()
     return Target(profile, LinearPredictor(parameters), digest)
 
 
-def _read(path: Path, parse: Any) -> Any:
+def _parse(model: type[Model], path: Path, parse: Callable[[str], Any]) -> Model:
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return model.model_validate(parse(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise NasError(f"{path}: {place or 'content'}: {first['msg']}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError, json.JSONDecodeError) as error:
         raise NasError(f"cannot read {path}: {error}") from None
 

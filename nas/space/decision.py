@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import numbers
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas.errors import NasError
 
 Choice = int | float | str
+
+#: codes are stored as int8
+MAX_CHOICES = 127
+
+
+def word(choice: Choice | numbers.Real) -> str:
+    """Return how a choice reads in a code string: numbers without a trailing ".0"."""
+    if isinstance(choice, str):
+        return choice
+    number = float(choice)
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +42,16 @@ class Decision:
     def __post_init__(self) -> None:
         if not self.choices:
             raise NasError(f"decision {self.name!r} has no choices")
-        if len(set(self.choices)) != len(self.choices):
-            raise NasError(f"decision {self.name!r} lists a choice twice: {self.choices}")
+        if len(self.choices) > MAX_CHOICES:
+            raise NasError(
+                f"decision {self.name!r} has {len(self.choices)} choices, at most {MAX_CHOICES} are possible"
+            )
+        words = [word(choice) for choice in self.choices]
+        if len(set(words)) != len(words):
+            raise NasError(f"decision {self.name!r} lists a choice twice: {', '.join(words)}")
+        for text in words:
+            if not re.fullmatch(r"[A-Za-z0-9_.+]+", text):
+                raise NasError(f"decision {self.name!r}: choice {text!r} may have letters, digits, '_', '.', '+' only")
 
 
 class DecisionTree:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from nas.errors import NasError
 from nas.space.block import NORM_EPS, Block, ConvBlock, DenseBlock, InvertedResidualBlock, PoolBlock
 from nas.space.layer import FLOAT_BYTES, Layer
-from nas.space.notation import ACTIVATION_TOKENS, parse_block
+from nas.space.notation import ACTIVATION_TOKENS, BLOCK_TYPES, parse_block
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,6 +87,21 @@ def layer_specs(text: str) -> tuple[LayerSpec, ...]:
     return (first, *[replace(first, stride=1)] * (repeats - 1))
 
 
+def _check_layer(layer: LayerSpec, in_size: int) -> None:
+    """Refuse a layer that cannot follow a feature map of `in_size` × `in_size`."""
+    if layer.kind not in BLOCK_TYPES:
+        raise NasError(f"{layer} is of no known block type; known: {', '.join(BLOCK_TYPES)}")
+    if layer.kind in ("cn", "ir"):
+        if layer.channels < 1:
+            raise NasError(f"{layer} has {layer.channels} channels, needs at least 1")
+        if layer.kernel < 1 or layer.kernel % 2 == 0:
+            raise NasError(f"{layer} has kernel {layer.kernel}, needs an odd one")
+        if not 1 <= layer.stride <= in_size:
+            raise NasError(f"{layer} strides over a {in_size}×{in_size} feature map; raise the resolution")
+        if layer.expand <= 0:
+            raise NasError(f"{layer} has expansion {layer.expand:g}, needs a positive one")
+
+
 @dataclass(frozen=True)
 class NetworkSpec:
     """A network as a sequence of blocks at known resolution.
@@ -141,6 +156,9 @@ class NetworkSpec:
         channels, size = self.in_channels, self.resolution
         for label, layers in parts:
             for layer in layers:
+                flat = bool(blocks) and isinstance(blocks[-1][1], PoolBlock | DenseBlock)
+                if flat != (layer.kind == "fc"):
+                    raise NasError(f"{layer} cannot stand here: 'fc' blocks, and no others, come after the pool")
                 block = self.resolve(layer, channels, size)
                 blocks.append((label, block))
                 channels, size = block.out_channels, block.out_size
@@ -152,8 +170,7 @@ class NetworkSpec:
 
     def resolve(self, layer: LayerSpec, in_channels: int, in_size: int) -> Block:
         """Return the block that `layer` is on an input of `in_channels` × `in_size` × `in_size`."""
-        if layer.stride > in_size:
-            raise NasError(f"{layer} strides over a {in_size}×{in_size} feature map; raise the resolution")
+        _check_layer(layer, in_size)
         activation = layer.activation or self.activation
         if layer.kind == "pool":
             return PoolBlock(in_channels, in_channels, in_size)
@@ -215,8 +232,8 @@ class NetworkSpec:
         A stage that grows repeats its last layer. The stem's width scales, the head's unless `scale_head` is False
         (MobileNets below width 1 keep theirs), classes do not. This is the rounding of EfficientNet (Tan & Le, 2019).
         """
-        if depth <= 0 or width <= 0:
-            raise NasError(f"depth and width multipliers must be positive, not {depth:g} and {width:g}")
+        if not (0 < depth < math.inf and 0 < width < math.inf):
+            raise NasError(f"depth and width multipliers must be positive numbers, not {depth:g} and {width:g}")
 
         def widen(layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
             return tuple(

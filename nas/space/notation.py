@@ -117,11 +117,10 @@ def _parse_values(letter: str, text: str) -> tuple[Value, ...]:
 
 def _parse_value(letter: str, text: str) -> Value:
     meaning, kind, low, high = _VALID[letter]
-    try:
-        number = float(text)
-    except ValueError:
-        raise ValueError(f"{letter!r} takes {meaning}, or a set like {{1,2}}") from None
-    whole = number == int(number) if abs(number) < 1e9 else False
+    if not re.fullmatch(r"[0-9]*\.?[0-9]+", text, re.ASCII):
+        raise ValueError(f"{letter!r} takes {meaning}, or a set like {{1,2}}")
+    number = float(text)
+    whole = number.is_integer()
     if not low <= number <= high or (kind is int and not whole) or (letter == "k" and number % 2 == 0):
         raise ValueError(f"{letter!r} takes {meaning}")
     return int(number) if whole else number

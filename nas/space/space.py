@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import itertools
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import NasError, suggestion
-from nas.space.decision import Choice, Decision, DecisionTree
+from nas.space.decision import Choice, Decision, DecisionTree, word
 from nas.space.network import NetworkSpec
 from nas.space.vocabulary import BlockVocabulary
 
@@ -161,8 +162,13 @@ class SearchSpace(ABC):
         return self.canonical(np.where(change, changed, codes).astype(np.int8))
 
     def crossover(self, a: Codes, b: Codes, rng: np.random.Generator) -> Codes:
-        """Uniform crossover: every decision of a child comes from one of its two parents, row by row."""
-        return self.canonical(np.where(rng.random(a.shape) < 0.5, a, b).astype(np.int8))
+        """Uniform crossover: every decision of a child comes from one of its two parents, row by row.
+
+        Where a decision matters in one parent alone, it comes from that one.
+        """
+        in_a, in_b = self.active(a), self.active(b)
+        from_a = np.where(in_a == in_b, rng.random(a.shape) < 0.5, in_a)
+        return self.canonical(np.where(from_a, a, b))
 
     def features(self, codes: Codes) -> npt.NDArray[np.float32]:
         """Return float32[n, sum of choices], the one-hot encoding of the decisions that matter."""
@@ -215,6 +221,10 @@ class SearchSpace(ABC):
         if isinstance(architecture, NetworkSpec):
             decisions: Mapping[str, Choice] = self._decisions_of(architecture)
         elif isinstance(architecture, Architecture):
+            if architecture.space != self.name:
+                raise NasError(
+                    f"architecture {architecture.code} is of the space {architecture.space}, not {self.name}"
+                )
             decisions = architecture.decisions
         else:
             decisions = architecture
@@ -233,11 +243,16 @@ class SearchSpace(ABC):
 
     def format(self, codes: Codes) -> list[str]:
         """Return a readable string for each code: the chosen values, decisions of one stage together."""
-        words = [np.array([str(choice) for choice in decision.choices]) for decision in self.decisions]
-        separator = "" if all(len(word) == 1 for column in words for word in column) else ","
+        words = [np.array([word(choice) for choice in decision.choices]) for decision in self.decisions]
+        separator = self._separator
         columns = [words[d][codes[:, d]] for d in range(len(words))]
         parts = [_join([columns[d] for d in members], separator) for members in self._stage_columns]
         return [str(text) for text in _join(parts, "-")]
+
+    @cached_property
+    def _separator(self) -> str:
+        """What stands between the choices of one stage: nothing where all are single letters."""
+        return "" if all(len(word(choice)) == 1 for decision in self.decisions for choice in decision.choices) else ","
 
     @cached_property
     def _stage_columns(self) -> list[list[int]]:
@@ -249,14 +264,13 @@ class SearchSpace(ABC):
 
     def _parse(self, text: str) -> npt.NDArray[np.int8]:
         example = self.format(np.zeros((1, len(self.decisions)), dtype=np.int8))[0]
-        words = [word for part in text.split("-") for word in (part.split(",") if "," in example else part)]
-        shape = [len(part.split(",")) if "," in example else len(part) for part in text.split("-")]
-        if shape != [len(members) for members in self._stage_columns]:
+        parts = [part.split(",") if self._separator else list(part) for part in text.split("-")]
+        if [len(part) for part in parts] != [len(members) for members in self._stage_columns]:
             raise NasError(f"{text!r} is not a code of {self.name}; one looks like {example!r}")
         order = [d for members in self._stage_columns for d in members]
         code = np.zeros(len(order), dtype=np.int8)
-        for d, word in zip(order, words, strict=True):
-            code[d] = self._index(d, word)
+        for d, choice in zip(order, itertools.chain(*parts), strict=True):
+            code[d] = self._index(d, choice)
         return self._canonical_row(code)
 
     def _encode_decisions(self, decisions: Mapping[str, Choice]) -> npt.NDArray[np.int8]:
@@ -284,11 +298,10 @@ class SearchSpace(ABC):
 
     def _index(self, d: int, value: Choice) -> int:
         decision = self.decisions[d]
-        words = [str(choice) for choice in decision.choices]
-        word = re.sub(r"\.0$", "", str(int(value) if isinstance(value, bool) else value))
-        if word not in words:
+        words = [word(choice) for choice in decision.choices]
+        if not isinstance(value, str | numbers.Real) or word(value) not in words:
             raise NasError(f"{decision.name} is {value!r}, must be one of {', '.join(words)}")
-        return words.index(word)
+        return words.index(word(value))
 
 
 def _join(columns: list[Any], separator: str) -> Any:

@@ -52,8 +52,9 @@ class StagedSpace(SearchSpace):
         self._skeleton = skeleton
         self._stages = tuple(parse_block(text) for text in self.notation)
         for text, stage in zip(self.notation, self._stages, strict=True):
-            if len(stage.values.get("channels", (0,))) > 1:
-                raise NasError(f"stage {text!r}: a stage-wise space has one width a stage")
+            for prop in ("channels", "stride"):
+                if len(stage.values.get(prop, (0,))) > 1:
+                    raise NasError(f"stage {text!r}: a stage-wise space has one value of {prop} a stage")
         self.decisions = tuple(
             Decision(f"stage{i}.{prop}", choices)
             for i, stage in enumerate(self._stages, start=1)
@@ -69,7 +70,8 @@ class StagedSpace(SearchSpace):
             _stage_layers(stage, {prop: decisions[f"stage{i}.{prop}"] for prop in stage.open()})
             for i, stage in enumerate(self._stages, start=1)
         )
-        return replace(self._skeleton, stages=stages, name=self.format(self.check(row[None]))[0], **overrides)
+        named = {"name": self.format(self.check(row[None]))[0]} | overrides
+        return replace(self._skeleton, stages=stages, **named)
 
     @cached_property
     def vocabulary(self) -> BlockVocabulary:

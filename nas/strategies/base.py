@@ -24,9 +24,6 @@ class Strategy(ABC):
     No architecture is proposed twice; when the space is exhausted, `ask` returns fewer than asked for, at last none.
     """
 
-    #: architectures a search asks for at a time
-    batch_size = 100
-
     def __init__(
         self, space: SearchSpace, objectives: Sequence[Objective], constraints: Sequence[Constraint], seed: int
     ):
@@ -35,6 +32,11 @@ class Strategy(ABC):
         self.constraints = tuple(constraints)
         self.seed = seed
         self._known: set[bytes] = set()
+
+    @property
+    def batch_size(self) -> int:
+        """Architectures a search asks for at a time."""
+        return 100
 
     def ask(self, n: int) -> Codes:
         """Return up to `n` architectures that were never told, canonical and distinct."""
@@ -53,6 +55,8 @@ class Strategy(ABC):
 
     def tell(self, codes: Codes, metrics: pd.DataFrame) -> None:
         """Learn the metrics of evaluated architectures, one row each in order."""
+        if not len(codes):
+            return
         self._known.update(row.tobytes() for row in codes)
         self._learn(codes, metrics.reset_index(drop=True))
 

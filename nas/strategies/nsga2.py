@@ -18,7 +18,9 @@ class NSGA2(Strategy):
     are never proposed again, which the original allows and which costs it hypervolume.
     """
 
-    population_size = 100
+    #: smallest and largest population; in between it is a tenth of the evaluations, so that a small budget still has
+    #: generations enough and a large one keeps a dense front
+    population_sizes = (40, 100)
     crossover_share = 0.9
 
     _codes: Codes | None = None
@@ -26,6 +28,16 @@ class NSGA2(Strategy):
     _order: npt.NDArray[np.int64]
     _losses: npt.NDArray[np.float64]
     _violation: npt.NDArray[np.float64]
+
+    @property
+    def population_size(self) -> int:
+        smallest, largest = self.population_sizes
+        return min(max(smallest, len(self._known) // 10), largest)
+
+    @property
+    def batch_size(self) -> int:
+        """One generation."""
+        return self.population_size
 
     def _propose(self, n: int, rng: np.random.Generator) -> Codes:
         if self._codes is None or len(self._codes) < self.population_size // 2:

@@ -163,7 +163,7 @@ def test_a_full_disk_keeps_what_was_recorded(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
     command = [str(Path(sys.executable).with_name("nas")), *BASE, "--out", str(tmp_path / "run")]
-    process = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, check=False)  # noqa: PLW1509
+    process = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit, check=False)
     assert process.returncode == 2, process.stderr
     assert "Traceback" not in process.stderr
     assert "trials.sqlite" in process.stderr

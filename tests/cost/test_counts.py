@@ -47,7 +47,7 @@ def test_published_networks_cost_what_the_module_costs(name: str) -> None:
     assert totals(spec) == counted(spec)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(st.integers(0, 2**32))
 def test_random_networks_cost_what_the_module_costs(mbconv: SearchSpace, seed: int) -> None:
     spec = mbconv.spec(mbconv.sample(1, np.random.default_rng(seed))[0])

@@ -60,7 +60,8 @@ def test_prediction_equals_the_formula_written_out() -> None:
     for weight, rows, amount in ((0.3, (0, 4), 16), (-0.2, (3, 6), 21)):
         centre = np.array([rows[0] / 7, rows[1] / 7, 0.5 * (np.log(amount) - 2.0) * 1.5])
         latent += weight * np.exp(-0.5 * np.square(features - centre).sum())
-    proxy, full = regressor.predict(network), regressor.predict(network, "full")
+    predictions = regressor.predict(network)
+    proxy, full = predictions["proxy"], predictions["full"]
     full_latent = 0.1 + 1.1 * latent + regressor.linear[states, 1].sum()
     np.testing.assert_allclose(proxy.mean, 80 - np.exp(-latent), rtol=1e-6)
     np.testing.assert_allclose(proxy.low, 80 - np.exp(-(latent - 1.6 * 0.02)), rtol=1e-6)
@@ -74,7 +75,7 @@ def test_round_trip_keeps_every_prediction(tmp_path: Path) -> None:
     loaded = Regressor.load(path)
     assert loaded.metadata == regressor.metadata
     for scale in regressor.scales:
-        before, after = regressor.predict(every_network(), scale), loaded.predict(every_network(), scale)
+        before, after = regressor.predict(every_network())[scale], loaded.predict(every_network())[scale]
         np.testing.assert_array_equal(before.mean, after.mean)
         np.testing.assert_array_equal(before.low, after.low)
         assert (after.low < after.mean).all()
@@ -83,10 +84,10 @@ def test_round_trip_keeps_every_prediction(tmp_path: Path) -> None:
 
 def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     regressor = small_regressor()
-    whole = regressor.predict(every_network()).mean
+    whole = regressor.predict(every_network())["full"].mean
     monkeypatch.setattr("nas.estimators.regressor.CHUNK", 5)
-    np.testing.assert_allclose(regressor.predict(every_network()).mean, whole, rtol=1e-6)
-    assert regressor.predict(np.empty((0, 3), dtype=int)).mean.shape == (0,)
+    np.testing.assert_allclose(regressor.predict(every_network())["full"].mean, whole, rtol=1e-6)
+    assert regressor.predict(np.empty((0, 3), dtype=int))["proxy"].mean.shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -102,11 +103,6 @@ def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_wrong_values_are_named(values: npt.NDArray[np.int64], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         small_regressor().predict(values)
-
-
-def test_an_unknown_scale_is_named() -> None:
-    with pytest.raises(ValueError, match="unknown scale 'test'; valid: proxy, full"):
-        small_regressor().predict(every_network(), "test")
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
@@ -151,7 +147,7 @@ def test_the_shipped_artefact_holds_on_networks_it_was_not_fitted_to() -> None:
     columns = [val[name].str.split(expand=True).astype(int) for name in ("expand", "kernel", "layers", "se")]
     values = np.stack([column.to_numpy() for column in columns], axis=2).reshape(len(val), -1)
     regressor = Regressor.load(SHIPPED)
-    predicted, truth = regressor.predict(values), val["top1"].to_numpy()
+    predicted, truth = regressor.predict(values)["proxy"], val["top1"].to_numpy()
     ordered = np.sign(np.subtract.outer(predicted.mean, predicted.mean)) * np.sign(np.subtract.outer(truth, truth))
     tau = ordered.sum() / (len(truth) * (len(truth) - 1))
     assert tau >= 0.925

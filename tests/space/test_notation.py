@@ -125,7 +125,6 @@ def test_an_empty_token_is_pointed_at(text: str, column: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["cn_c 16", "cn_c16 ", "cn_c1e3", "cn_c+8", "cn_c16\n", "cn_c\u0663"])
-@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason="values are read as Python floats")
 def test_values_are_plain_decimal_numbers(text: str) -> None:
     with pytest.raises(NasError):
         parse_block(text)

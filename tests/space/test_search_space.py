@@ -141,9 +141,6 @@ def test_children_of_crossover_are_networks_made_of_their_parents(
                 assert child[d] in (mother[d], father[d])
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="crossover takes the filler of a parent where the decision is inactive"
-)
 @settings(max_examples=40)
 @given(forests(), st.integers(0, 2**32))
 def test_a_decision_is_inherited_from_a_parent_in_which_it_matters(

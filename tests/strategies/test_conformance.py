@@ -73,6 +73,12 @@ def scenario(request: pytest.FixtureRequest, strategy_name: str) -> Scenario:
     return Scenario(strategy_name, space, OBJECTIVES[:count], bound(space, FEASIBLE[feasible]))
 
 
+@pytest.fixture(params=SPACES)
+def plain(request: pytest.FixtureRequest, strategy_name: str) -> Scenario:
+    """Two objectives and no constraint, for what does not depend on them."""
+    return Scenario(strategy_name, request.getfixturevalue(request.param), OBJECTIVES[:2], ())
+
+
 @pytest.fixture(params=SMALL_SPACES)
 def small(request: pytest.FixtureRequest, strategy_name: str) -> Scenario:
     return Scenario(strategy_name, request.getfixturevalue(request.param), OBJECTIVES[:2], ())
@@ -110,8 +116,8 @@ def test_the_same_seed_and_history_give_the_same_proposals(scenario: Scenario) -
         np.testing.assert_array_equal(codes, again)
 
 
-def test_another_seed_gives_other_proposals(scenario: Scenario) -> None:
-    first, second = scenario.start(seed=4).ask(40), scenario.start(seed=5).ask(40)
+def test_another_seed_gives_other_proposals(plain: Scenario) -> None:
+    first, second = plain.start(seed=4).ask(40), plain.start(seed=5).ask(40)
     assert not np.array_equal(first, second)
 
 
@@ -138,11 +144,11 @@ def test_a_replayed_history_gives_the_same_future(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 64])
-def test_as_many_as_asked_for(scenario: Scenario, n: int) -> None:
-    strategy = scenario.start()
-    assert strategy.ask(n).shape == (min(n, scenario.space.size), len(scenario.space.decisions))
-    scenario.run(strategy, batches=3, n=16)
-    assert len(strategy.ask(n)) == min(n, scenario.space.size - 48)
+def test_as_many_as_asked_for(plain: Scenario, n: int) -> None:
+    strategy = plain.start()
+    assert strategy.ask(n).shape == (min(n, plain.space.size), len(plain.space.decisions))
+    plain.run(strategy, batches=3, n=16)
+    assert len(strategy.ask(n)) == min(n, plain.space.size - 48)
 
 
 @pytest.mark.parametrize("n", [1, 7, 64, 1000])
@@ -178,9 +184,9 @@ def test_failed_evaluations_are_survived(scenario: Scenario, failure: str, every
     np.testing.assert_array_equal(strategy.ask(10), strategy.ask(10))
 
 
-def test_what_is_told_is_left_as_it_is(scenario: Scenario) -> None:
-    strategy = scenario.start()
-    for codes, metrics in scenario.run(strategy, batches=3):
+def test_what_is_told_is_left_as_it_is(plain: Scenario) -> None:
+    strategy = plain.start()
+    for codes, metrics in plain.run(strategy, batches=3):
         kept_codes, kept_metrics = codes.copy(), metrics.copy()
         strategy.tell(codes, metrics)
         strategy.ask(20)
@@ -188,19 +194,19 @@ def test_what_is_told_is_left_as_it_is(scenario: Scenario) -> None:
         pd.testing.assert_frame_equal(metrics, kept_metrics)
 
 
-def test_the_index_and_other_columns_of_metrics_do_not_matter(scenario: Scenario) -> None:
-    plain, dressed = scenario.start(), scenario.start()
-    for codes, metrics in scenario.run(scenario.start(), batches=4):
-        plain.tell(codes, metrics)
+def test_the_index_and_other_columns_of_metrics_do_not_matter(plain: Scenario) -> None:
+    bare, dressed = plain.start(), plain.start()
+    for codes, metrics in plain.run(plain.start(), batches=4):
+        bare.tell(codes, metrics)
         renamed = metrics.set_index(pd.Index(range(1000, 1000 + len(metrics)))).assign(extra="text")
         dressed.tell(codes, renamed[renamed.columns[::-1]])
-    np.testing.assert_array_equal(plain.ask(40), dressed.ask(40))
+    np.testing.assert_array_equal(bare.ask(40), dressed.ask(40))
 
 
-def test_nothing_told_is_no_news(scenario: Scenario) -> None:
-    strategy, silent = scenario.start(), scenario.start()
-    scenario.run(strategy, batches=2)
-    scenario.run(silent, batches=2)
-    none = scenario.space.sample(0, np.random.default_rng(0))
-    strategy.tell(none, made_up_metrics(scenario.space, none))
+def test_nothing_told_is_no_news(plain: Scenario) -> None:
+    strategy, silent = plain.start(), plain.start()
+    plain.run(strategy, batches=2)
+    plain.run(silent, batches=2)
+    none = plain.space.sample(0, np.random.default_rng(0))
+    strategy.tell(none, made_up_metrics(plain.space, none))
     np.testing.assert_array_equal(strategy.ask(20), silent.ask(20))
