@@ -47,7 +47,7 @@ def interrupted_after(batches: int, path: Path) -> Run:
 @pytest.mark.parametrize("batches", [1, 3, 5])
 def test_a_resumed_run_equals_one_that_never_stopped(finished: Run, tmp_path: Path, batches: int) -> None:
     stopped = interrupted_after(batches, tmp_path / "run")
-    assert len(stopped.history()) == batches * 100
+    assert 0 < len(stopped.history()) < CONFIG.budget
     resumed = run_search(Run.open(stopped.path))
     pd.testing.assert_frame_equal(resumed.trials, finished.trials, check_exact=True)
     assert (resumed.path / "front.csv").read_bytes() == (finished.path / "front.csv").read_bytes()
