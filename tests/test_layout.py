@@ -145,10 +145,7 @@ def test_harmless_calls_are_not_forbidden(line: str) -> None:
     assert list(forbidden(ast.parse(line))) == []
 
 
-LONG = pytest.mark.xfail(strict=True, raises=AssertionError, reason="tests/report/test_html.py has 410 lines")
-
-
-@pytest.mark.parametrize("folder", [*PRODUCT, pytest.param("tests", marks=LONG)])
+@pytest.mark.parametrize("folder", [*PRODUCT, "tests", "benchmarks", "experiments"])
 def test_no_python_file_is_long(folder: str) -> None:
     lengths = {file: len(file.read_text(encoding="utf-8").splitlines()) for file in python_files(folder)}
     assert lengths

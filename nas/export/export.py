@@ -57,11 +57,7 @@ def export(spec: NetworkSpec, format: str, stem: Path, seed: int = 0) -> Exporte
             image = torch.randn(1, spec.in_channels, spec.resolution, spec.resolution)
             written = writers[format](spec, module, image, Path(draft) / stem.name)
             final = tuple(stem.with_name(file.name) for file in written.files)
-            for place in final:
-                if place.is_dir():
-                    raise NasError(f"cannot write {place}: it is a directory")
-            for file, place in zip(written.files, final, strict=True):
-                os.replace(file, place)
+            _put_in_place(written.files, final)
     except OSError as error:
         raise NasError(f"cannot write {stem}: {error.strerror or error}") from None
     return Exported(final, written.max_difference, written.checked_with)
@@ -108,14 +104,31 @@ def _export_torch(spec: NetworkSpec, module: nn.Module, image: Tensor, stem: Pat
     return Exported((source, weights), difference, "the written source, run by torch")
 
 
+def _put_in_place(drafts: tuple[Path, ...], final: tuple[Path, ...]) -> None:
+    """Move all drafts to their places, or none."""
+    placed: list[Path] = []
+    try:
+        for draft, place in zip(drafts, final, strict=True):
+            os.replace(draft, place)
+            placed.append(place)
+    except OSError:
+        for place in placed:
+            place.unlink()
+        raise
+
+
 def _check(module: nn.Module, image: Tensor, outputs: Tensor, runtime: str) -> float:
     """Return the largest absolute difference of `outputs` to torch's; refuse more than TOLERANCE."""
     import torch
 
     with torch.no_grad():
         expected = module(image)
+    if outputs.shape != expected.shape:
+        raise NasError(
+            f"{runtime} gives outputs {list(outputs.shape)}, torch {list(expected.shape)}; nothing was written"
+        )
     difference = float((outputs - expected).abs().max())
-    if outputs.shape != expected.shape or not difference <= TOLERANCE * float(expected.abs().max()):
+    if not difference <= TOLERANCE * float(expected.abs().max()):
         raise NasError(f"{runtime} gives outputs that differ from torch's by {difference:.3g}; nothing was written")
     return difference
 

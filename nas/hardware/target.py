@@ -123,7 +123,7 @@ def _parse(model: type[Model], path: Path, parse: Callable[[str], Any]) -> Model
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise NasError(f"{path}: {place or 'content'}: {first['msg']}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, json.JSONDecodeError, RecursionError) as error:
         raise NasError(f"cannot read {path}: {error}") from None
 
 

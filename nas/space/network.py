@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from nas.errors import NasError
+from nas.errors import NasError, suggestion
 from nas.space.block import NORM_EPS, Block, ConvBlock, DenseBlock, InvertedResidualBlock, PoolBlock
 from nas.space.layer import FLOAT_BYTES, Layer
 from nas.space.notation import ACTIVATION_TOKENS, BLOCK_TYPES, parse_block
@@ -87,10 +87,17 @@ def layer_specs(text: str) -> tuple[LayerSpec, ...]:
     return (first, *[replace(first, stride=1)] * (repeats - 1))
 
 
+def _check_activation(name: str) -> None:
+    if name not in ACTIVATION_TOKENS.values():
+        raise NasError(f"unknown activation {name!r}{suggestion(name, ACTIVATION_TOKENS.values())}")
+
+
 def _check_layer(layer: LayerSpec, in_size: int) -> None:
     """Refuse a layer that cannot follow a feature map of `in_size` × `in_size`."""
     if layer.kind not in BLOCK_TYPES:
         raise NasError(f"{layer} is of no known block type; known: {', '.join(BLOCK_TYPES)}")
+    if layer.activation:
+        _check_activation(layer.activation)
     if layer.kind in ("cn", "ir"):
         if layer.channels < 1:
             raise NasError(f"{layer} has {layer.channels} channels, needs at least 1")
@@ -147,8 +154,11 @@ class NetworkSpec:
         Raises:
             NasError: the network cannot exist (feature map smaller than one pixel, no channels).
         """
-        if self.resolution < 1 or self.in_channels < 1 or self.num_classes < 1:
-            raise NasError("resolution, input channels and number of classes must be at least 1")
+        for name in ("resolution", "in_channels", "num_classes"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise NasError(f"{name} is {value!r}, must be a whole number of at least 1")
+        _check_activation(self.activation)
         parts = [("stem", self.stem)]
         parts += [(f"stage{i}", stage) for i, stage in enumerate(self.stages, start=1)]
         parts.append(("head", self.head))

@@ -106,7 +106,7 @@ def _parse_values(letter: str, text: str) -> tuple[Value, ...]:
         return (1,)
     if text.startswith("{") and text.endswith("}"):
         inside = text[1:-1]
-        span = re.fullmatch(r"(\d+)-(\d+)", inside)
+        span = re.fullmatch(r"([0-9]{1,6})-([0-9]{1,6})", inside)
         parts = [str(i) for i in range(int(span[1]), int(span[2]) + 1)] if span else inside.split(",")
         values = tuple(_parse_value(letter, part) for part in parts)
         if not values or len(set(values)) != len(values):

@@ -150,7 +150,7 @@ def test_names_and_dropout_do_not_make_another_network() -> None:
 
 @pytest.mark.parametrize("options", [{"resolution": 0}, {"resolution": -32}, {"in_channels": 0}, {"num_classes": 0}])
 def test_networks_without_pixels_channels_or_classes_are_refused(options: dict[str, int]) -> None:
-    with pytest.raises(NasError, match="resolution, input channels and number of classes must be at least 1"):
+    with pytest.raises(NasError, match="at least 1"):
         NetworkSpec.from_strings(**BODY, **options).cost()
 
 
