@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -33,10 +34,10 @@ def export(
     written = write(found.spec, format, folder / found.label, seed)
     if as_json:
         files = [str(file) for file in written.files]
-        print_json({"files": files, "max_difference": written.max_difference, "checked_with": written.checked_with,
-                    "weights": "untrained"})  # fmt: skip
+        print_json(asdict(written) | {"files": files, "weights": "untrained"})
         return
     for file in written.files:
         typer.echo(f"Wrote     {file}")
-    typer.echo(f"Checked   against torch with {written.checked_with}: maximum difference {written.max_difference:.2e}")
+    compared = f"maximum difference {written.max_difference:.2e} of outputs up to {written.max_output:.2g}"
+    typer.echo(f"Checked   against torch with {written.checked_with}: {compared}")
     typer.echo("Weights   untrained (random initialisation); train before use")

@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +25,17 @@ FORMATS = ("onnx", "torch")
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written. `max_difference` is the largest absolute difference of an output to torch's."""
+    """What was written.
+
+    Args:
+        max_difference: the largest absolute difference of an output to torch's on a random image.
+        max_output: the largest absolute output, to compare it with.
+        checked_with: what ran the written file.
+    """
 
     files: tuple[Path, ...]
     max_difference: float
+    max_output: float
     checked_with: str
 
 
@@ -53,14 +60,14 @@ def export(spec: NetworkSpec, format: str, stem: Path, seed: int = 0) -> Exporte
             tempfile.TemporaryDirectory(dir=stem.parent, prefix=f".{stem.name}.") as draft,
         ):
             torch.manual_seed(seed)
-            module = spec.build().eval()
+            module = _settled(spec.build(), spec)
             image = torch.randn(1, spec.in_channels, spec.resolution, spec.resolution)
             written = writers[format](spec, module, image, Path(draft) / stem.name)
             final = tuple(stem.with_name(file.name) for file in written.files)
             _put_in_place(written.files, final)
     except OSError as error:
         raise NasError(f"cannot write {stem}: {error.strerror or error}") from None
-    return Exported(final, written.max_difference, written.checked_with)
+    return replace(written, files=final)
 
 
 def _export_onnx(spec: NetworkSpec, module: nn.Module, image: Tensor, stem: Path) -> Exported:
@@ -82,8 +89,8 @@ def _export_onnx(spec: NetworkSpec, module: nn.Module, image: Tensor, stem: Path
         program.save(str(file), external_data=False)
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     (logits,) = session.run(None, {"image": image.numpy()})
-    difference = _check(module, image, torch.from_numpy(logits), "ONNX Runtime")
-    return Exported((file,), difference, f"ONNX Runtime {onnxruntime.__version__}")
+    compared = _compare(module, image, torch.from_numpy(logits), "ONNX Runtime")
+    return Exported((file,), *compared, f"ONNX Runtime {onnxruntime.__version__}")
 
 
 def _export_torch(spec: NetworkSpec, module: nn.Module, image: Tensor, stem: Path) -> Exported:
@@ -100,8 +107,8 @@ def _export_torch(spec: NetworkSpec, module: nn.Module, image: Tensor, stem: Pat
     rebuilt: nn.Module = exported.build().eval()
     rebuilt.load_state_dict(torch.load(weights, weights_only=True))
     with torch.no_grad():
-        difference = _check(module, image, rebuilt(image), "the written source")
-    return Exported((source, weights), difference, "the written source, run by torch")
+        compared = _compare(module, image, rebuilt(image), "the written source")
+    return Exported((source, weights), *compared, "the written source, run by torch")
 
 
 def _put_in_place(drafts: tuple[Path, ...], final: tuple[Path, ...]) -> None:
@@ -117,8 +124,30 @@ def _put_in_place(drafts: tuple[Path, ...], final: tuple[Path, ...]) -> None:
         raise
 
 
-def _check(module: nn.Module, image: Tensor, outputs: Tensor, runtime: str) -> float:
-    """Return the largest absolute difference of `outputs` to torch's; refuse more than TOLERANCE."""
+def _settled(module: nn.Module, spec: NetworkSpec) -> nn.Module:
+    """Give the normalisations of an untrained network the statistics of random images.
+
+    With those they start with, the signal dies out in a deep network: the outputs would be the last layer's bias, and
+    comparing them would prove nothing of the layers before it.
+    """
+    import torch
+
+    norms = [part for part in module.modules() if isinstance(part, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0
+    with torch.no_grad():
+        module.train()(torch.randn(4, spec.in_channels, spec.resolution, spec.resolution))
+    for norm in norms:
+        norm.momentum = 0.1
+    return module.eval()
+
+
+def _compare(module: nn.Module, image: Tensor, outputs: Tensor, runtime: str) -> tuple[float, float]:
+    """Return the largest absolute difference of `outputs` to torch's, and torch's largest output.
+
+    Raises:
+        NasError: the difference is more than TOLERANCE of the largest output.
+    """
     import torch
 
     with torch.no_grad():
@@ -127,10 +156,10 @@ def _check(module: nn.Module, image: Tensor, outputs: Tensor, runtime: str) -> f
         raise NasError(
             f"{runtime} gives outputs {list(outputs.shape)}, torch {list(expected.shape)}; nothing was written"
         )
-    difference = float((outputs - expected).abs().max())
-    if not difference <= TOLERANCE * float(expected.abs().max()):
+    difference, largest = float((outputs - expected).abs().max()), float(expected.abs().max())
+    if not difference <= TOLERANCE * largest:
         raise NasError(f"{runtime} gives outputs that differ from torch's by {difference:.3g}; nothing was written")
-    return difference
+    return difference, largest
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,15 +48,17 @@ def spec(request: pytest.FixtureRequest, mbconv: SearchSpace) -> NetworkSpec:
 
 
 @pytest.fixture(scope="module")
-def network(spec: NetworkSpec) -> nn.Module:
-    torch.manual_seed(SEED)
-    return spec.build().eval()
-
-
-@pytest.fixture(scope="module")
 def exported(spec: NetworkSpec, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Exported]:
     folder = tmp_path_factory.mktemp("exported")
     return {format: export(spec, format, folder / "net", seed=SEED) for format in FORMATS}
+
+
+@pytest.fixture(scope="module")
+def network(spec: NetworkSpec, exported: dict[str, Exported]) -> nn.Module:
+    """The exported network, built from its description rather than from its source."""
+    network = spec.build().eval()
+    network.load_state_dict(torch.load(exported["torch"].files[1], weights_only=True))
+    return network
 
 
 def images(spec: NetworkSpec, batch: int) -> torch.Tensor:
@@ -68,6 +71,15 @@ def assert_close(outputs: np.ndarray, expected: torch.Tensor) -> None:
     assert outputs.shape == reference.shape
     assert np.abs(reference).max() > 0
     assert np.abs(outputs - reference).max() <= TOLERANCE * np.abs(reference).max()
+
+
+def test_a_fault_in_the_first_layer_would_show(spec: NetworkSpec, network: nn.Module) -> None:
+    # Untrained networks whose signal dies out compare equal whatever their layers do.
+    faulty = deepcopy(network)
+    with torch.no_grad():
+        next(faulty.parameters()).mul_(-1)
+        sound, wrong = network(images(spec, 1)), faulty(images(spec, 1))
+    assert (sound - wrong).abs().max() > 100 * TOLERANCE * sound.abs().max()
 
 
 def test_tolerance_is_small() -> None:
