@@ -1,0 +1,56 @@
+"""The README does not promise what the package does not do: its commands and its Python run as printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from nas import cli
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[str]:
+    """The `nas` commands of the section "More", in order."""
+    section = README.split("## More")[1].split("## ")[0]
+    found = [line.strip().split("    #")[0].strip() for line in section.splitlines() if line.startswith("    nas ")]
+    assert len(found) >= 6
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_commands_run_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in commands():
+        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 0, command
+    assert (folder / "runs" / "mbconv-pixel4-nsga2-seed0" / "report.html").is_file()
+
+
+def test_the_python_runs(folder: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert len(names["run"].front) > 0  # type: ignore[attr-defined]
+
+
+def test_the_two_commands_are_targets_of_the_makefile() -> None:
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text(encoding="utf-8")
+    for target in ("search", "test"):
+        assert f"    make {target}\n" in README
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_links_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (Path(__file__).parents[1] / link).exists(), link
