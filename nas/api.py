@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from nas.hardware import Target
     from nas.search.loop import OnProgress
     from nas.search.run import Run
-    from nas.space import NetworkSpec, SearchSpace
+    from nas.space import Architecture, Codes, NetworkSpec, SearchSpace
+    from nas.space.decision import Choice
 
 
 def space(name: str) -> SearchSpace:
@@ -49,12 +51,13 @@ def estimator(name: str) -> Estimator:
 
 def evaluate(
     space: SearchSpace | str,
-    codes: npt.ArrayLike,
+    codes: npt.ArrayLike | Sequence[Architecture | NetworkSpec | Mapping[str, Choice] | str],
     target: Target | str | None = None,
     estimator: Estimator | str | None = None,
 ) -> pd.DataFrame:
     """Return one row a code: params, macs, peak_activation_bytes; latency and accuracy if asked for.
 
+    Codes are int[n, D], or a list of whatever `space.encode` takes: code strings, architectures, published networks.
     Predictions come with `<metric>_std` and the ends `_low`, `_high` of a 90 % interval.
 
     Raises:
@@ -66,7 +69,7 @@ def evaluate(
     found = _space(space)
     judge = _estimator(estimator) if isinstance(estimator, str) else estimator
     device = load_target(target) if isinstance(target, str) else target
-    return Problem(found, (), (), judge, device).evaluate(found.check(codes))
+    return Problem(found, (), (), judge, device).evaluate(_codes(found, codes))
 
 
 def search(
@@ -107,6 +110,15 @@ def load_run(path: str | PathLike[str]) -> Run:
     from nas.search.run import Run
 
     return Run.open(Path(path))
+
+
+def _codes(space: SearchSpace, given: Any) -> Codes:
+    """Checked codes from an integer array, or from a list of what `space.encode` takes."""
+    import numpy as np
+
+    if isinstance(given, list | tuple) and given and not isinstance(given[0], list | tuple | np.ndarray):
+        given = [space.encode(architecture) for architecture in given]
+    return space.check(given)
 
 
 def _space(given: SearchSpace | str) -> SearchSpace:

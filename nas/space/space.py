@@ -226,8 +226,10 @@ class SearchSpace(ABC):
                     f"architecture {architecture.code} is of the space {architecture.space}, not {self.name}"
                 )
             decisions = architecture.decisions
-        else:
+        elif isinstance(architecture, Mapping):
             decisions = architecture
+        else:
+            raise NasError(f"{architecture!r} is no code string, architecture, network or mapping of decisions")
         return self._encode_decisions(decisions)
 
     def decode(self, code: npt.ArrayLike) -> Architecture:

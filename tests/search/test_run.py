@@ -162,4 +162,8 @@ def test_evaluate_returns_the_columns_of_the_contract() -> None:
     expected = {"params", "macs", "peak_activation_bytes", "latency_ms", "latency_ms_std", "top1", "top1_std"}
     assert expected <= set(frame.columns)
     assert frame.params[0] == 5_288_548
+    named = nas.evaluate("mbconv", ["1311-6321-6521-6331-6531-6541-6311", nas.network("efficientnet_b0")])
+    assert named.params.tolist() == [5_288_548, 5_288_548]
+    with pytest.raises(NasError, match="not a code of mbconv"):
+        nas.evaluate("mbconv", ["B0"])
     assert set(nas.evaluate("mbconv", codes).columns) == {"params", "macs", "peak_activation_bytes"}
