@@ -34,6 +34,49 @@ _EFFICIENTNET_SCALING = {
     "efficientnet_b7": (2.0, 3.1, 600, 0.5),
 }
 
+#: EfficientNet-Lite: no squeeze-and-excite, ReLU6; stem and head are not scaled, the first and last stage not deepened
+_EFFICIENTNET_LITE = NetworkSpec.from_strings(
+    stem="cn_k3_s2_c32",
+    stages=(
+        "ir_r1_k3_s1_e1_c16",
+        "ir_r2_k3_s2_e6_c24",
+        "ir_r2_k5_s2_e6_c40",
+        "ir_r3_k3_s2_e6_c80",
+        "ir_r3_k5_s1_e6_c112",
+        "ir_r4_k5_s2_e6_c192",
+        "ir_r1_k3_s1_e6_c320",
+    ),
+    head=("cn_c1280", "pool", "fc"),
+    activation="relu6",
+    norm_eps=1e-3,
+    padding="same",
+)
+
+#: width, depth, resolution, dropout as released (tensorflow/tpu, efficientnet_lite_builder.py)
+_EFFICIENTNET_LITE_SCALING = {
+    "efficientnet_lite0": (1.0, 1.0, 224, 0.2),
+    "efficientnet_lite1": (1.0, 1.1, 240, 0.2),
+    "efficientnet_lite2": (1.1, 1.2, 260, 0.3),
+    "efficientnet_lite3": (1.2, 1.4, 280, 0.3),
+    "efficientnet_lite4": (1.4, 1.8, 300, 0.3),
+}
+
+_MOBILENETV2 = NetworkSpec.from_strings(
+    stem="cn_k3_s2_c32",
+    stages=(
+        "ir_r1_k3_s1_e1_c16",
+        "ir_r2_k3_s2_e6_c24",
+        "ir_r3_k3_s2_e6_c32",
+        "ir_r4_k3_s2_e6_c64",
+        "ir_r3_k3_s1_e6_c96",
+        "ir_r3_k3_s2_e6_c160",
+        "ir_r1_k3_s1_e6_c320",
+    ),
+    head=("cn_c1280", "pool", "fc"),
+    activation="relu6",
+    dropout=0.2,
+)
+
 _MNASNET_B1 = NetworkSpec.from_strings(
     stem="cn_k3_s2_c32",
     stages=(
@@ -108,6 +151,13 @@ def _mnasnet(width: float) -> NetworkSpec:
     return replace(_MNASNET_B1.scale(width=width, scale_head=False), dropout=0.2)
 
 
+def _lite(depth: float, width: float, resolution: int) -> NetworkSpec:
+    scaled = _EFFICIENTNET_LITE.scale(depth, width, resolution, scale_head=False)
+    ends = _EFFICIENTNET_LITE.scale(1.0, width)
+    stages = (ends.stages[0], *scaled.stages[1:-1], ends.stages[-1])
+    return replace(scaled, stem=_EFFICIENTNET_LITE.stem, stages=stages)
+
+
 def _networks() -> dict[str, NetworkSpec]:
     efficientnet = "EfficientNet, Tan & Le, ICML 2019"
     mnasnet = "MnasNet, Tan et al., CVPR 2019"
@@ -116,6 +166,10 @@ def _networks() -> dict[str, NetworkSpec]:
         name: replace(_EFFICIENTNET.scale(depth, width, resolution), dropout=dropout, source=efficientnet)
         for name, (width, depth, resolution, dropout) in _EFFICIENTNET_SCALING.items()
     }
+    lite = "EfficientNet-Lite, tensorflow/tpu, 2020"
+    for name, (width, depth, resolution, dropout) in _EFFICIENTNET_LITE_SCALING.items():
+        networks[name] = replace(_lite(depth, width, resolution), dropout=dropout, source=lite)
+    networks["mobilenetv2"] = replace(_MOBILENETV2, source="MobileNetV2, Sandler et al., CVPR 2018")
     for width in (0.5, 0.75, 1.0, 1.3):
         networks[f"mnasnet_b1_{width:g}"] = replace(_mnasnet(width), source=mnasnet)
     for size, spec in (("large", _MOBILENETV3_LARGE), ("small", _MOBILENETV3_SMALL)):

@@ -17,7 +17,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class ConvNormAct(nn.Sequential):
-    """Convolution without bias, batch normalisation, activation."""
+    """Convolution without bias, batch normalisation, activation.
+
+    `padding` is (top = left, bottom = right) in pixels; by default both are half the kernel.
+    """
 
     def __init__(
         self,
@@ -28,12 +31,20 @@ class ConvNormAct(nn.Sequential):
         groups: int = 1,
         activation: str = "relu",
         norm_eps: float = 1e-5,
+        padding: tuple[int, int] | None = None,
     ):
-        super().__init__(
-            nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False),
+        before, after = padding or (kernel // 2, kernel // 2)
+        layers: list[nn.Module] = []
+        if before != after:
+            layers.append(nn.ZeroPad2d((before, after, before, after)))
+        layers += [
+            nn.Conv2d(
+                in_channels, out_channels, kernel, stride, before if before == after else 0, groups=groups, bias=False
+            ),
             nn.BatchNorm2d(out_channels, eps=norm_eps),
             ACTIVATIONS[activation](),
-        )
+        ]
+        super().__init__(*layers)
 
 
 class SqueezeExcite(nn.Module):
@@ -71,12 +82,15 @@ class InvertedResidual(nn.Module):
         se_activation: str = "relu",
         se_gate: str = "sigmoid",
         norm_eps: float = 1e-5,
+        padding: tuple[int, int] | None = None,
     ):
         super().__init__()
         layers: list[nn.Module] = []
         if mid_channels != in_channels:
             layers.append(ConvNormAct(in_channels, mid_channels, 1, activation=activation, norm_eps=norm_eps))
-        layers.append(ConvNormAct(mid_channels, mid_channels, kernel, stride, mid_channels, activation, norm_eps))
+        layers.append(
+            ConvNormAct(mid_channels, mid_channels, kernel, stride, mid_channels, activation, norm_eps, padding)
+        )
         if squeeze_channels:
             layers.append(SqueezeExcite(mid_channels, squeeze_channels, se_activation, se_gate))
         layers.append(ConvNormAct(mid_channels, out_channels, 1, activation="none", norm_eps=norm_eps))

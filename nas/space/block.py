@@ -24,6 +24,12 @@ def downsampled(size: int, stride: int) -> int:
     return -(-size // stride)
 
 
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Padding before and after that TensorFlow's "SAME" gives: the odd pixel goes after (bottom, right)."""
+    total = max((downsampled(size, stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
 @dataclass(frozen=True)
 class Block(ABC):
     """A block at known shapes: channels in and out, and height = width in and out in pixels."""
@@ -91,6 +97,7 @@ class ConvBlock(Block):
     stride: int = 1
     activation: str = "relu"
     norm_eps: float = NORM_EPS
+    padding: tuple[int, int] | None = None
 
     @property
     def out_size(self) -> int:
@@ -125,6 +132,7 @@ class InvertedResidualBlock(Block):
     se_activation: str = "relu"
     se_gate: str = "sigmoid"
     norm_eps: float = NORM_EPS
+    padding: tuple[int, int] | None = None
 
     @property
     def out_size(self) -> int:

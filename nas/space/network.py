@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from nas.errors import NasError, suggestion
-from nas.space.block import NORM_EPS, Block, ConvBlock, DenseBlock, InvertedResidualBlock, PoolBlock
+from nas.space.block import NORM_EPS, Block, ConvBlock, DenseBlock, InvertedResidualBlock, PoolBlock, same_padding
 from nas.space.layer import FLOAT_BYTES, Layer
 from nas.space.notation import ACTIVATION_TOKENS, BLOCK_TYPES, parse_block
 
@@ -120,6 +120,7 @@ class NetworkSpec:
         stages: for every stage its layers in order.
         activation: used where a layer names none.
         se: rule for the layers that have squeeze-and-excite.
+        padding: "symmetric", half the kernel on each side; or "same", TensorFlow's, which weights trained there need.
         resolution: input height = width in pixels.
         source: where the description was published, for networks of the literature.
     """
@@ -133,6 +134,7 @@ class NetworkSpec:
     in_channels: int = 3
     num_classes: int = 1000
     norm_eps: float = NORM_EPS
+    padding: Literal["symmetric", "same"] = "symmetric"
     dropout: float = field(default=0.0, compare=False)
     name: str = field(default="", compare=False)
     source: str = field(default="", compare=False)
@@ -190,8 +192,9 @@ class NetworkSpec:
             return DenseBlock(in_channels, self.num_classes, 1, dropout=self.dropout)
         if layer.kind == "cn":
             return ConvBlock(
-                in_channels, layer.channels, in_size, layer.kernel, layer.stride, activation, self.norm_eps
-            )
+                in_channels, layer.channels, in_size, layer.kernel, layer.stride, activation, self.norm_eps,
+                self._block_padding(layer, in_size),
+            )  # fmt: skip
         return self._inverted_residual(layer, in_channels, in_size, activation)
 
     def _inverted_residual(self, layer: LayerSpec, in_channels: int, in_size: int, activation: str) -> Block:
@@ -210,7 +213,14 @@ class NetworkSpec:
             se_activation=self.se.activation if squeeze else "relu",
             se_gate=self.se.gate if squeeze else "sigmoid",
             norm_eps=self.norm_eps,
+            padding=self._block_padding(layer, in_size),
         )
+
+    def _block_padding(self, layer: LayerSpec, in_size: int) -> tuple[int, int] | None:
+        """The padding of a block's spatial convolution; None where it is half the kernel on each side."""
+        half = (layer.kernel // 2, layer.kernel // 2)
+        padding = half if self.padding == "symmetric" else same_padding(in_size, layer.kernel, layer.stride)
+        return None if padding == half else padding
 
     def layers(self) -> tuple[Layer, ...]:
         """Return all primitive operations in order, with shapes."""

