@@ -32,6 +32,8 @@ _EFFICIENTNET_SCALING = {
     "efficientnet_b5": (1.6, 2.2, 456, 0.4),
     "efficientnet_b6": (1.8, 2.6, 528, 0.5),
     "efficientnet_b7": (2.0, 3.1, 600, 0.5),
+    "efficientnet_b8": (2.2, 3.6, 672, 0.5),
+    "efficientnet_l2": (4.3, 5.3, 800, 0.5),
 }
 
 #: EfficientNet-Lite: no squeeze-and-excite, ReLU6; stem and head are not scaled, the first and last stage not deepened
@@ -74,6 +76,23 @@ _MOBILENETV2 = NetworkSpec.from_strings(
     ),
     head=("cn_c1280", "pool", "fc"),
     activation="relu6",
+    dropout=0.2,
+)
+
+_MNASNET_A1 = NetworkSpec.from_strings(
+    stem="cn_k3_s2_c32",
+    stages=(
+        "ir_r1_k3_s1_e1_c16",
+        "ir_r2_k3_s2_e6_c24",
+        "ir_r3_k5_s2_e3_c40_se",
+        "ir_r4_k3_s2_e6_c80",
+        "ir_r2_k3_s1_e6_c112_se",
+        "ir_r3_k5_s2_e6_c160_se",
+        "ir_r1_k3_s1_e6_c320",
+    ),
+    head=("cn_c1280", "pool", "fc"),
+    activation="relu",
+    se=SqueezeExciteRule(ratio=0.25, of="input", activation="relu", gate="sigmoid"),
     dropout=0.2,
 )
 
@@ -169,7 +188,12 @@ def _networks() -> dict[str, NetworkSpec]:
     lite = "EfficientNet-Lite, tensorflow/tpu, 2020"
     for name, (width, depth, resolution, dropout) in _EFFICIENTNET_LITE_SCALING.items():
         networks[name] = replace(_lite(depth, width, resolution), dropout=dropout, source=lite)
-    networks["mobilenetv2"] = replace(_MOBILENETV2, source="MobileNetV2, Sandler et al., CVPR 2018")
+    for width in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4):
+        # Below width 1 the last convolution keeps its 1280 channels.
+        scaled = _MOBILENETV2.scale(width=width, scale_head=width > 1)
+        name = "mobilenetv2" + ("" if width == 1 else f"_{width:g}")
+        networks[name] = replace(scaled, dropout=0.2, source="MobileNetV2, Sandler et al., CVPR 2018")
+    networks["mnasnet_a1"] = replace(_MNASNET_A1, source=mnasnet)
     for width in (0.5, 0.75, 1.0, 1.3):
         networks[f"mnasnet_b1_{width:g}"] = replace(_mnasnet(width), source=mnasnet)
     for size, spec in (("large", _MOBILENETV3_LARGE), ("small", _MOBILENETV3_SMALL)):

@@ -44,6 +44,11 @@ TIMM_MILLIONS = {
     "mobilenetv3_small_0.75": ("tf_mobilenetv3_small_075.in1k", 2.04),
     "mobilenetv3_large_minimalistic": ("tf_mobilenetv3_large_minimal_100.in1k", 3.92),
     "mobilenetv3_small_minimalistic": ("tf_mobilenetv3_small_minimal_100.in1k", 2.04),
+    "efficientnet_b8": ("tf_efficientnet_b8.ra_in1k", 87.41),
+    "efficientnet_l2": ("tf_efficientnet_l2.ns_jft_in1k", 480.31),
+    "mnasnet_a1": ("semnasnet_100.rmsp_in1k", 3.89),
+    "mobilenetv2_0.5": ("mobilenetv2_050.lamb_in1k", 1.97),
+    "mobilenetv2_1.4": ("mobilenetv2_140.ra_in1k", 6.11),
     "efficientnet_lite0": ("tf_efficientnet_lite0.in1k", 4.65),
     "efficientnet_lite1": ("tf_efficientnet_lite1.in1k", 5.42),
     "efficientnet_lite2": ("tf_efficientnet_lite2.in1k", 6.09),
@@ -95,8 +100,25 @@ def test_parameters_are_those_of_timm(name: str, published: tuple[str, float], d
     assert round(nas.network(name).cost()["params"] / 1e6, 2) == published[1]
 
 
+#: widths of MobileNetV2 whose multiply-adds its authors print, in millions, at several resolutions
+MOBILENETV2 = {"mobilenetv2_0.35": 0.35, "mobilenetv2_0.75": 0.75, "mobilenetv2_1.3": 1.3} | {
+    "mobilenetv2_0.5": 0.5, "mobilenetv2": 1, "mobilenetv2_1.4": 1.4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "width"), MOBILENETV2.items())
+def test_multiply_adds_are_those_of_the_authors(name: str, width: float, data_dir: Path) -> None:
+    table = pd.read_csv(data_dir / "published" / "phone_latency.csv")
+    rows = table[(table.model == f"mobilenet_v2_{width:g}") & table.macs_m.notna()]
+    assert len(rows) > 0
+    for resolution, millions in zip(rows.resolution, rows.macs_m, strict=True):
+        macs = replace(nas.network(name), resolution=int(resolution)).cost()["macs"]
+        # Printed without decimals, some rounded and some cut off.
+        assert macs / 1e6 == pytest.approx(millions, abs=1)
+
+
 def test_every_published_network_is_checked_against_somebody() -> None:
-    assert set(network_names()) == set(TORCHVISION) | set(TIMM_MILLIONS)
+    assert set(network_names()) == set(TORCHVISION) | set(TIMM_MILLIONS) | set(MOBILENETV2)
 
 
 @pytest.mark.parametrize(("name", "depth", "width", "resolution"), [
