@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from nas.cli.console import console, front_table, plain_table, print_json, progress_bar, records
+from nas.errors import InterruptedSearchError
 
 if TYPE_CHECKING:
     from nas.search.problem import Problem
@@ -23,9 +23,12 @@ def finish(run: Run, as_json: bool, rows: int) -> None:
             run_search(run, on_progress)
         report = write_report(run)
     except KeyboardInterrupt:
+        # A second Ctrl-C must not cut off the sentence that says how to go on.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         kept = len(run.history())
-        typer.echo(f"nas: interrupted; {kept} evaluations are kept, continue with: nas resume {run.path}", err=True)
-        raise typer.Exit(130) from None
+        raise InterruptedSearchError(
+            f"interrupted; {kept} evaluations are kept, continue with: nas resume {run.path}"
+        ) from None
     if as_json:
         print_json(result_of(run))
         return

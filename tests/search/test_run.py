@@ -78,12 +78,15 @@ def test_ctrl_c_says_how_to_resume(tmp_path: Path) -> None:
         (tmp_path / "run").exists() and len(Run.open(tmp_path / "run").history())
     ):
         time.sleep(0.1)
-    os.kill(process.pid, signal.SIGINT)
+    for _ in range(3):  # users press it more than once
+        os.kill(process.pid, signal.SIGINT)
+        time.sleep(0.02)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     kept = len(Run.open(tmp_path / "run").history())
     assert f"{kept} evaluations are kept, continue with: nas resume {tmp_path / 'run'}" in errors
     assert "Traceback" not in errors
+    assert errors.count("nas: ") == 1
 
 
 def test_different_seeds_differ(finished: Run, tmp_path: Path) -> None:
