@@ -16,7 +16,7 @@ ROOMS = (
     "hardware", "cost", "space", "nn",
 )  # fmt: skip
 #: modules below all rooms
-GROUND = ("errors", "registry")
+GROUND = ("errors", "plain_yaml", "registry")
 #: the public face re-exports from every room, so only itself and the command line may import it
 FACE = ("__init__", "api")
 PRODUCT = ("nas", "search_spaces", "hardware_profiles")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -43,6 +44,10 @@ def root(
 
 def main() -> None:
     """Run the command line; errors of the user end with one message and exit code 2, Ctrl-C with 130."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal without ± shows "?" instead of failing after the work is done.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         code = app(standalone_mode=False) or 0
     except NasError as error:
@@ -53,6 +58,8 @@ def main() -> None:
         # The reader of our output went away (`nas ... | head`): nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        _fail(f"cannot write the output: {error.strerror or error}", 2)
     if code == 130:
         _fail("interrupted", code)
     sys.exit(code)

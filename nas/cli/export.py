@@ -15,7 +15,7 @@ def export(
     architecture: Annotated[str, typer.Argument(help="RUN#3, a published network, or a code.")],
     format: Annotated[str, typer.Option(help="onnx, or torch (a source file and a state dict).")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; default: the run's exports/, or here.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random weights.", min=0, max=2**63 - 1)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Write a network for other tools, and check what was written against torch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,14 @@ if TYPE_CHECKING:
     from nas.search.run import Run
 
 
-def finish(run: Run, as_json: bool, rows: int) -> None:
-    """Bring a run to its budget, write and print its results."""
+def finish(run: Run, as_json: bool, rows: int, preview: bool = False) -> None:
+    """Bring a run to its budget, write and print its results; with `preview`, first say what is searched."""
     from nas.report.from_run import write_report
     from nas.search.loop import run_search
 
     try:
+        if preview and not as_json:
+            print_preview(run.problem)
         with progress_bar(run, enabled=not as_json) as on_progress:
             run_search(run, on_progress)
         report = write_report(run)
@@ -27,7 +30,7 @@ def finish(run: Run, as_json: bool, rows: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         kept = len(run.history())
         raise InterruptedSearchError(
-            f"interrupted; {kept} evaluations are kept, continue with: nas resume {run.path}"
+            f"interrupted; {kept} evaluations are kept, continue with: nas resume {shlex.quote(str(run.path))}"
         ) from None
     if as_json:
         print_json(result_of(run))
@@ -37,7 +40,8 @@ def finish(run: Run, as_json: bool, rows: int) -> None:
     out.print(f"\nRun       {run.path}  (config.yaml, trials.sqlite, front.csv, front.json)")
     out.print(f"Report    {report}")
     if len(run.front):
-        out.print(f"Next      nas show {run.path}#1 · nas export {run.path}#1 --format onnx")
+        point = shlex.quote(f"{run.path}#1")
+        out.print(f"Next      nas show {point} · nas export {point} --format onnx")
 
 
 def print_preview(problem: Problem) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nas.cli.results import finish, print_preview
+from nas.cli.results import finish
 
 
 def search(
@@ -39,6 +39,4 @@ def search(
     settings = (read_settings(config) if config is not None else {}) | settings_of(options)
     folder = settings.pop("out", None)
     run = start_search(make_config(settings, str(config or "")), Path(folder) if folder is not None else None)
-    if not as_json:
-        print_preview(run.problem)
-    finish(run, as_json, rows)
+    finish(run, as_json, rows, preview=True)

@@ -19,6 +19,9 @@ Integers = npt.NDArray[np.integer]
 
 #: networks evaluated at a time; bounds the memory of the kernel matrix to CHUNK × centres × 4 bytes
 CHUNK = 1024
+
+#: predictions are rounded to this many decimals of a percent
+DECIMALS = 6
 #: what NumPy, zipfile, zlib, json and the checks below raise on a damaged file
 _DAMAGE = (ValueError, TypeError, LookupError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)
 _PER_SCALE = ("intercept", "slope", "log_std_intercept", "ceiling")
@@ -133,8 +136,8 @@ class Encoding:
     def kernel_features(self, states: npt.NDArray[np.intp], aggregates: Float64) -> Float32:
         """Return float32[n, G·F + A + 2]: features z, in whose Euclidean distance the kernel works, -|z|²/2, and 1."""
         local = self.local[states].reshape(len(states), -1)
-        features = np.concatenate([local, (aggregates * self.kernel_scale).astype(np.float32)], axis=1)
-        half_square = np.einsum("nk,nk->n", features, features)[:, None] * np.float32(-0.5)
+        features = np.concatenate([local.astype(np.float64), aggregates * self.kernel_scale], axis=1)
+        half_square = np.einsum("nk,nk->n", features, features)[:, None] * -0.5
         return np.concatenate([features, half_square, np.ones_like(half_square)], axis=1)
 
 
@@ -221,7 +224,9 @@ class Regressor:
             std = np.exp(self.log_std_intercept[head] + sum_rows(self.log_std[:, head], states))
             low, high = (latent + quantile * std for quantile in self.quantiles[head])
             mean, low, high = (self.ceiling[head] - np.exp(-u) for u in (latent, low, high))
-            predictions[scale] = Prediction(mean, (self.ceiling[head] - mean) * std, low, high)
+            spread = (self.ceiling[head] - mean) * std
+            # Matrix products differ in their last digits with the processor and the number of rows.
+            predictions[scale] = Prediction(*(np.round(column, DECIMALS) for column in (mean, spread, low, high)))
         return predictions
 
     @cached_property
@@ -234,7 +239,7 @@ class Regressor:
     def _kernel_term(self, states: npt.NDArray[np.intp], aggregates: Float64) -> Float64:
         """Return Σ_m weights_m exp(-|z - c_m|² / 2); one matrix product gives z·c - |z|²/2 - |c|²/2."""
         result = np.empty(len(states))
-        kernel = np.empty((min(CHUNK, len(states)), len(self.centres)), dtype=np.float32)
+        kernel = np.empty((min(CHUNK, len(states)), len(self.centres)))
         for start in range(0, len(states), CHUNK):
             rows = slice(start, start + CHUNK)
             features = self.encoding.kernel_features(states[rows], aggregates[rows])

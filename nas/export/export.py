@@ -112,16 +112,12 @@ def _export_torch(spec: NetworkSpec, module: nn.Module, image: Tensor, stem: Pat
 
 
 def _put_in_place(drafts: tuple[Path, ...], final: tuple[Path, ...]) -> None:
-    """Move all drafts to their places, or none."""
-    placed: list[Path] = []
-    try:
-        for draft, place in zip(drafts, final, strict=True):
-            os.replace(draft, place)
-            placed.append(place)
-    except OSError:
-        for place in placed:
-            place.unlink()
-        raise
+    """Move all drafts to their places; refuse before the first is moved where one cannot be."""
+    for place in final:
+        if place.is_dir():
+            raise NasError(f"cannot write {place}: it is a directory")
+    for draft, place in zip(drafts, final, strict=True):
+        os.replace(draft, place)
 
 
 def _settled(module: nn.Module, spec: NetworkSpec) -> nn.Module:

@@ -106,12 +106,13 @@ class LinearPredictor(LatencyPredictor):
     def bounds(self, space: SearchSpace) -> tuple[float, float]:
         milliseconds = np.array([[self.block_ms(block)] for block in space.vocabulary.blocks])
         low, high = BlockTable(space.vocabulary, milliseconds).bounds()
-        return float(low[0]), float(high[0])
+        return round(float(low[0]), 9), round(float(high[0]), 9)
 
     def _from_features(self, features: Array) -> tuple[Array, Array]:
         mean = features @ self._mean
         variance = np.einsum("nf,nf->n", features @ self._covariance, features) + (self._noise * mean) ** 2
-        return mean, np.sqrt(variance)
+        # To the picosecond: the last digits of a matrix product differ with the processor and the number of rows.
+        return np.round(mean, 9), np.round(np.sqrt(variance), 9)
 
 
 @lru_cache(maxsize=32)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nas import registry
 from nas.errors import NasError, UnknownNameError
 from nas.hardware.predictor import LatencyPredictor, LinearParameters, LinearPredictor
+from nas.plain_yaml import load_yaml
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -110,7 +111,7 @@ def read_target(folder: Path) -> Target:
         NasError: a file is missing or malformed; says which and where.
     """
     profile_file, predictor_file = folder / "profile.yaml", folder / "predictor.json"
-    profile = _parse(Profile, profile_file, yaml.safe_load)
+    profile = _parse(Profile, profile_file, load_yaml)
     parameters = _parse(LinearParameters, predictor_file, json.loads)
     digest = hashlib.sha256(predictor_file.read_bytes()).hexdigest()
     return Target(profile, LinearPredictor(parameters), digest)

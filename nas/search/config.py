@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas.errors import NasError, suggestion
+from nas.plain_yaml import load_yaml
 
 _LATENCY_UNITS_MS = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 _COUNT_UNITS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
@@ -91,7 +92,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         NasError: it cannot be read, is not YAML, is not a mapping, or holds an unknown key or a bad quantity.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise NasError(f"cannot read {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -110,9 +111,11 @@ def parse_quantity(key: str, value: object, where: str = "") -> float:
     option = f"{where}{key}" if where else "--" + key.replace("_", "-")
     units = _LATENCY_UNITS_MS if key == "max_latency" else _COUNT_UNITS
     example = "20ms" if key == "max_latency" else "5.3M"
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise NasError(f"{option} is a {type(value).__name__}, expected a number with a unit such as {example}")
     match = re.fullmatch(r"\s*([+-]?[0-9.]+(?:[eE][+-]?\d+)?)\s*([a-zA-Zµ]*)\s*", str(value))
     number = _number(match[1]) if match else None
-    if match is None or number is None or isinstance(value, bool):
+    if match is None or number is None:
         raise NasError(f"{option} is {value!r}, expected a number with a unit such as {example}")
     if match[2] not in units:
         said = f"has the unknown unit {match[2]!r}" if match[2] else "has no unit"

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nas import __version__
 from nas.cost import Box, Constraint, front, losses, violation
 from nas.errors import NasError
+from nas.plain_yaml import load_yaml
 from nas.search.config import SearchConfig
 from nas.search.problem import Problem
 from nas.search.store import History, RunStore
@@ -97,7 +98,7 @@ class Run:
             known = sorted(p.parent.name for p in RUNS.glob("*/config.yaml"))
             raise NasError(f"{path} is not a run directory" + (f"; runs: {', '.join(known[-5:])}" if known else ""))
         try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            content = load_yaml(file.read_text(encoding="utf-8"))
             return cls(folder, RunRecord.model_validate(content))
         except ValidationError as error:
             first = error.errors()[0]
@@ -256,5 +257,6 @@ def _to_yaml(record: RunRecord) -> str:
 def _clear_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise NasError(f"cannot write {path}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise NasError(f"cannot write {str(path)!r}: {reason}") from None

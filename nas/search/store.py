@@ -79,11 +79,24 @@ class RunStore:
                 raise NasError(f"{self.path} is not a trial store of this version of nas")
             if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise NasError(f"{self.path} is damaged; restore it from a copy")
-            rows = connection.execute("SELECT batch, code, metrics FROM trials ORDER BY id").fetchall()
-        codes = np.frombuffer(b"".join(code for _, code, _ in rows), dtype=np.int8)
-        width = len(rows[0][1]) if rows else 0
-        metrics = pd.DataFrame([json.loads(text) for *_, text in rows])
-        return History(codes.reshape(len(rows), width), np.array([batch for batch, *_ in rows], dtype=int), metrics)
+            rows = connection.execute("SELECT id, batch, code, metrics FROM trials ORDER BY id").fetchall()
+            return self._decode(rows)
+
+    def _decode(self, rows: list[tuple[int, int, bytes, str]]) -> History:
+        """Turn rows of the table into a history, refusing what `append` cannot have written."""
+        if [number for number, *_ in rows] != list(range(len(rows))):
+            raise ValueError("trials are missing")
+        batches = [batch for _, batch, _, _ in rows]
+        if not all(isinstance(batch, int) for batch in batches) or batches != sorted(batches):
+            raise ValueError("batches are out of order")
+        width = len(rows[0][2]) if rows else 0
+        codes = np.frombuffer(b"".join(code for _, _, code, _ in rows), dtype=np.int8).reshape(len(rows), width)
+        records = [json.loads(text) for *_, text in rows]
+        names = list(records[0]) if records else []
+        for record in records:
+            if list(record) != names or not all(isinstance(v, int | float | None) for v in record.values()):
+                raise ValueError("metrics are not numbers of the same names")
+        return History(codes, np.array(batches, dtype=int), pd.DataFrame(records))
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -94,7 +107,7 @@ class RunStore:
             raise NasError(f"{self.path} has trials from another process; only one may continue a run") from None
         except sqlite3.Error as error:
             raise NasError(f"cannot use {self.path}: {error}; what was evaluated before is kept") from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
             raise NasError(f"{self.path} is damaged: {error}") from None
 
 

@@ -220,3 +220,11 @@ def test_exporting_leaves_random_numbers_alone(tmp_path: Path) -> None:
     torch.manual_seed(5)
     export(SMALL, "torch", tmp_path / "net")
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_failure_leaves_what_was_there_before(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("mine")
+    (tmp_path / "net.pt").mkdir()
+    with pytest.raises(NasError, match="cannot write"):
+        export(SMALL, "torch", tmp_path / "net")
+    assert (tmp_path / "net.py").read_text() == "mine"

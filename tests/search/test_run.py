@@ -158,6 +158,14 @@ def test_an_impossible_budget_names_the_smallest_latency(tmp_path: Path) -> None
     assert len(nas.search("mbconv", "pixel4", max_latency_ms=smallest, budget=100, out=tmp_path / "run").trials) == 100
 
 
+def test_figures_do_not_depend_on_how_many_networks_are_evaluated_together() -> None:
+    space = nas.space("mbconv")
+    codes = space.sample(300, np.random.default_rng(0))
+    together = nas.evaluate(space, codes, "pixel4", "surrogate")
+    alone = [nas.evaluate(space, codes[[i]], "pixel4", "surrogate") for i in range(len(codes))]
+    pd.testing.assert_frame_equal(pd.concat(alone, ignore_index=True), together, check_exact=True)
+
+
 def test_evaluate_returns_the_columns_of_the_contract() -> None:
     space = nas.space("mbconv")
     codes = space.encode(nas.network("efficientnet_b0"))[None]

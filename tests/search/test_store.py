@@ -59,6 +59,19 @@ def test_a_damaged_file_is_named(store: RunStore, content: bytes | None) -> None
         store.history()
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["metrics = '[1]'", "metrics = '{bad'", "metrics = 'null'", "metrics = '{}'", "metrics = '{\"top1\": \"x\"}'",
+     "code = x'00'", "code = 'text'", "batch = 'x'", "batch = 7.5", "id = 9"],
+)  # fmt: skip
+def test_a_changed_trial_is_noticed(store: RunStore, change: str) -> None:
+    with sqlite3.connect(store.path) as connection:
+        connection.execute("DROP TRIGGER no_update")
+        connection.execute(f"UPDATE trials SET {change} WHERE id = 1")
+    with pytest.raises(NasError, match=r"trials\.sqlite is damaged"):
+        store.history()
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(NasError, match="missing"):
         RunStore(tmp_path / "trials.sqlite").history()
