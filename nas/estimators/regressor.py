@@ -17,7 +17,7 @@ Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.integer]
 
-#: networks evaluated at a time; bounds the memory of the kernel matrix to CHUNK × centres × 4 bytes
+#: networks evaluated at a time; bounds the memory of the kernel matrix to CHUNK × centres × 8 bytes
 CHUNK = 1024
 
 #: predictions are rounded to this many decimals of a percent
@@ -133,8 +133,8 @@ class Encoding:
         total = self.additive_offset + sum_rows(self.additive, states)
         return np.asarray((np.log(total) - self.log_shift) * self.log_scale)
 
-    def kernel_features(self, states: npt.NDArray[np.intp], aggregates: Float64) -> Float32:
-        """Return float32[n, G·F + A + 2]: features z, in whose Euclidean distance the kernel works, -|z|²/2, and 1."""
+    def kernel_features(self, states: npt.NDArray[np.intp], aggregates: Float64) -> Float64:
+        """Return float64[n, G·F + A + 2]: features z, in whose Euclidean distance the kernel works, -|z|²/2, and 1."""
         local = self.local[states].reshape(len(states), -1)
         features = np.concatenate([local.astype(np.float64), aggregates * self.kernel_scale], axis=1)
         half_square = np.einsum("nk,nk->n", features, features)[:, None] * -0.5
@@ -153,7 +153,7 @@ class Regressor:
 
     The mean is the subset-of-regressors predictor (Quiñonero-Candela & Rasmussen, JMLR 2005, eq. 16b). The standard
     deviation of u_h is log-linear in the states, and the interval takes quantiles of standardised held-out residuals.
-    Cost: n · M exponentials and n · M · (G·F + A) multiply-adds, in float32.
+    Cost: n · M exponentials and n · M · (G·F + A) multiply-adds, in float64.
 
     Attributes:
         encoding: from decision values to features.
@@ -230,8 +230,8 @@ class Regressor:
         return predictions
 
     @cached_property
-    def _centre_matrix(self) -> Float32:
-        """float32[K, M]: the kernel features of the centres, with 1 before -|c|²/2 so that it meets the other's 1."""
+    def _centre_matrix(self) -> Float64:
+        """float64[K, M]: the kernel features of the centres, with 1 before -|c|²/2 so that it meets the other's 1."""
         states = self.encoding.states(self.centres)
         features = self.encoding.kernel_features(states, self.encoding.aggregates(states))
         return np.concatenate([features[:, :-2], features[:, :-3:-1]], axis=1).T.copy()
