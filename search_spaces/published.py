@@ -37,18 +37,9 @@ _EFFICIENTNET_SCALING = {
 }
 
 #: EfficientNet-Lite: no squeeze-and-excite, ReLU6; stem and head are not scaled, the first and last stage not deepened
-_EFFICIENTNET_LITE = NetworkSpec.from_strings(
-    stem="cn_k3_s2_c32",
-    stages=(
-        "ir_r1_k3_s1_e1_c16",
-        "ir_r2_k3_s2_e6_c24",
-        "ir_r2_k5_s2_e6_c40",
-        "ir_r3_k3_s2_e6_c80",
-        "ir_r3_k5_s1_e6_c112",
-        "ir_r4_k5_s2_e6_c192",
-        "ir_r1_k3_s1_e6_c320",
-    ),
-    head=("cn_c1280", "pool", "fc"),
+_EFFICIENTNET_LITE = replace(
+    _EFFICIENTNET,
+    stages=tuple(tuple(replace(layer, se=0) for layer in stage) for stage in _EFFICIENTNET.stages),
     activation="relu6",
     norm_eps=1e-3,
     padding="same",

@@ -63,7 +63,8 @@ def _show_network(found: Resolved, target: Target | None) -> None:
     title = found.spec.name if found.code in (None, found.spec.name) else f"{found.spec.name} ({found.code})"
     out.print(f"{title}  input {found.spec.resolution}×{found.spec.resolution}×{found.spec.in_channels}"
               + (f"  {found.spec.source}" if found.spec.source else ""))  # fmt: skip
-    columns = ["part", "block", "input", "output", "params", "MACs M"] + ([f"{target.name} ms"] if target else [])
+    columns = ["part", "block", "input", "output", "params\ncomputed", "MACs M\ncomputed"]
+    columns += [f"{target.name} ms\npredicted"] if target else []
     table = plain_table(*columns, text=(0, 1, 2, 3))
     for row in block_rows(found, target):
         numbers = [f"{row['params']:,}", f"{row['macs'] / 1e6:.2f}"]
