@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nas.space import NetworkSpec, SqueezeExciteRule, StagedSpace
+from nas.space import SqueezeExciteRule, StagedNetwork, StagedSpace
 
-SKELETON = NetworkSpec.from_strings(
+SKELETON = StagedNetwork.from_strings(
     stem="cn_k3_s2_c32",
     stages=(),
     head=("cn_c1280", "pool", "fc"),

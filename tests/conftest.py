@@ -14,7 +14,16 @@ from hypothesis import settings
 
 import nas
 from nas.errors import NasError
-from nas.space import Architecture, BlockVocabulary, Condition, Decision, NetworkSpec, SearchSpace, StagedSpace
+from nas.space import (
+    Architecture,
+    BlockVocabulary,
+    Condition,
+    Decision,
+    NetworkSpec,
+    SearchSpace,
+    StagedNetwork,
+    StagedSpace,
+)
 from nas.space.decision import Choice
 
 # The same examples in every run: a failure can be repeated, a pass means the same on every machine.
@@ -71,7 +80,7 @@ def mbconv() -> SearchSpace:
 @pytest.fixture(scope="session")
 def tiny_space() -> StagedSpace:
     """96 real networks on 32 × 32 images: small enough to build and cost one by one."""
-    skeleton = NetworkSpec.from_strings(
+    skeleton = StagedNetwork.from_strings(
         "cn_k3_s2_c8", (), ("cn_c32", "pool", "fc"), activation="silu", resolution=32, num_classes=10
     )
     return StagedSpace("tiny", skeleton, ("ir_r{1-2}_k{3,5}_c8_se{0,1}", "ir_r{1-3}_k3_s2_e{1,4}_c16_se{0,1}"))

@@ -103,7 +103,7 @@ def _predictions(found: Resolved, target: Target | None) -> list[str]:
 def block_rows(found: Resolved, target: Target | None) -> list[dict[str, Any]]:
     """Return one row a block: part, block, shapes, params, macs, latency_ms on the target."""
     rows = []
-    for part, block in found.spec.labelled_blocks:
+    for part, block in ((node.part, node.block) for node in found.spec.nodes):
         row = {"part": part, "block": block.describe(), "input": block.shape[0], "output": block.shape[1],
                "params": block.params, "macs": block.macs}  # fmt: skip
         rows.append(row | ({"latency_ms": target.predictor.block_ms(block)} if target else {}))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nas.space import BlockMaximum, BlockTable, SearchSpace
+from nas.space import BlockTable, SearchSpace
 
 #: cost metrics that every space has; counted, not estimated
 COST_METRICS = ("params", "macs", "peak_activation_bytes")
@@ -21,8 +21,7 @@ class CostModel:
         blocks = space.vocabulary.blocks
         additive = np.array([[block.params, block.macs] for block in blocks], dtype=np.float64)
         self._additive = BlockTable(space.vocabulary, additive)
-        peak = np.array([block.peak_activation_bytes for block in blocks], dtype=np.float64)
-        self._peak = BlockMaximum(space.vocabulary, peak)
+        self._space = space
 
     def params_and_macs(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """Return int[n, 2]: trainable parameters; multiply-adds of convolution and linear layers, one image."""
@@ -35,7 +34,7 @@ class CostModel:
             {
                 "params": counts[:, 0],
                 "macs": counts[:, 1],
-                "peak_activation_bytes": self._peak(codes).astype(np.int64),
+                "peak_activation_bytes": self._space.peak_activation_bytes(codes),
             }
         )
 

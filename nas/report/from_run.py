@@ -131,7 +131,8 @@ def _intervals(problem: Problem, row: pd.Series) -> dict[str, tuple[float, float
 def _blocks(problem: Problem, code: str) -> list[html.Block]:
     """Blocks of a network, equal ones in a row together."""
     rows = []
-    for (part, block), group in groupby(problem.space.spec(code).labelled_blocks):
+    nodes = problem.space.spec(code).nodes
+    for (part, block), group in groupby((node.part, node.block) for node in nodes):
         repeats = len(list(group))
         rows.append(
             html.Block(

@@ -2,10 +2,11 @@
 
 from nas.space.block import Block
 from nas.space.decision import Condition, Decision
-from nas.space.network import LayerSpec, NetworkSpec, SqueezeExciteRule, round_channels
+from nas.space.network import NetworkSpec, Node, round_channels
 from nas.space.space import Architecture, Codes, SearchSpace
-from nas.space.staged import StagedSpace
-from nas.space.vocabulary import ABSENT, BlockMaximum, BlockTable, BlockVocabulary
+from nas.space.staged_network import LayerSpec, SqueezeExciteRule, StagedNetwork
+from nas.space.staged_space import StagedSpace
+from nas.space.vocabulary import ABSENT, BlockMaximum, BlockTable, BlockVocabulary, VocabularyBuilder
 
 __all__ = [
     "ABSENT",
@@ -19,8 +20,11 @@ __all__ = [
     "Decision",
     "LayerSpec",
     "NetworkSpec",
+    "Node",
     "SearchSpace",
     "SqueezeExciteRule",
+    "StagedNetwork",
     "StagedSpace",
+    "VocabularyBuilder",
     "round_channels",
 ]

@@ -17,7 +17,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Op = Literal["conv", "linear", "norm", "act", "pool", "mul", "add"]
+#: "pool" is the global average pool, "mul" the gating of squeeze-and-excite, "add" a sum of tensors, "scale" a factor
+#: for each channel (layer scale), "grn" global response normalisation, "zeros" a tensor of zeros
+Op = Literal[
+    "conv", "linear", "batch_norm", "layer_norm", "act", "pool", "max_pool", "avg_pool", "mul", "add", "concat",
+    "scale", "grn", "shuffle", "zeros",
+]  # fmt: skip
+
+#: operations that may write their result over an input nobody else reads, as inference runtimes do
+IN_PLACE: frozenset[Op] = frozenset({"batch_norm", "layer_norm", "act", "mul", "add", "scale", "grn"})
+
+#: trainable parameters for each channel, besides those of convolutions and linear layers
+_PARAMS_PER_CHANNEL: dict[Op, int] = {"batch_norm": 2, "layer_norm": 2, "grn": 2, "scale": 1}
 
 #: bytes of an activation or weight element in float32
 FLOAT_BYTES = 4
@@ -28,16 +39,17 @@ class Layer:
     """One primitive operation on square feature maps.
 
     Args:
-        op: what it does; "pool" is the global average pool, "mul" the gating of squeeze-and-excite, "add" a residual.
-        in_channels, out_channels: channels read and written.
-        in_size, out_size: height and width read and written, in pixels.
-        kernel, stride, groups: of a convolution, 1 elsewhere.
+        op: what it does.
+        inputs: the tensors it reads: i is the output of layer i of the same list, -1, -2 ... what enters from outside.
+        in_channels, out_channels: channels of the first input and of the output.
+        in_size, out_size: height and width of the first input and of the output, in pixels.
+        kernel, stride, groups: of a convolution or pool, 1 elsewhere.
         bias: whether a convolution or linear layer adds a bias.
         function: name of the activation of an "act".
-        held: elements of other tensors that must stay in memory meanwhile (the residual branch).
     """
 
     op: Op
+    inputs: tuple[int, ...]
     in_channels: int
     out_channels: int
     in_size: int
@@ -47,7 +59,6 @@ class Layer:
     groups: int = 1
     bias: bool = False
     function: str = ""
-    held: int = 0
 
     @property
     def in_elements(self) -> int:
@@ -62,7 +73,7 @@ class Layer:
         """Trainable parameters."""
         if self.op in ("conv", "linear"):
             return self._weights + self.bias * self.out_channels
-        return 2 * self.out_channels if self.op == "norm" else 0
+        return _PARAMS_PER_CHANNEL.get(self.op, 0) * self.out_channels
 
     @property
     def macs(self) -> int:
@@ -72,21 +83,11 @@ class Layer:
     @property
     def macs_thop(self) -> int:
         """Multiply-adds for one image as THOP 0.1 counts them."""
-        if self.op == "norm":
+        if self.op == "batch_norm":
             return 4 * self.out_elements
         if self.op == "pool":
             return (self.in_size**2 + 1) * self.out_channels
         return self.macs
-
-    @property
-    def live_bytes(self) -> int:
-        """Bytes of activations alive while the layer runs, float32, batch 1.
-
-        Normalisation, activation, gating and the residual addition work in place, as inference runtimes do.
-        """
-        in_place = self.op in ("norm", "act", "mul", "add")
-        own = self.out_elements if in_place else self.in_elements + self.out_elements
-        return FLOAT_BYTES * (own + self.held)
 
     @property
     def is_depthwise(self) -> bool:

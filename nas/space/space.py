@@ -17,7 +17,7 @@ import numpy.typing as npt
 from nas.errors import NasError, suggestion
 from nas.space.decision import Choice, Decision, DecisionTree, word
 from nas.space.network import NetworkSpec
-from nas.space.vocabulary import BlockVocabulary
+from nas.space.vocabulary import BlockMaximum, BlockVocabulary
 
 Codes = npt.NDArray[np.int8]
 
@@ -56,6 +56,19 @@ class SearchSpace(ABC):
     @abstractmethod
     def _decisions_of(self, spec: NetworkSpec) -> dict[str, Choice]:
         """Return the decisions that give `spec`, or raise NasError saying what is outside the space."""
+
+    def peak_activation_bytes(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+        """Return int[n], the largest sum of activations alive at one time, float32, batch 1.
+
+        In a chain of blocks only one tensor passes from block to block, so the peak is that of the greediest block;
+        spaces of other graphs say how it is for them.
+        """
+        return self._peak(codes).astype(np.int64)
+
+    @cached_property
+    def _peak(self) -> BlockMaximum:
+        peaks = [block.peak_activation_bytes for block in self.vocabulary.blocks]
+        return BlockMaximum(self.vocabulary, np.array(peaks, dtype=np.float64))
 
     # --- counting -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,16 +15,19 @@ from nas.space.block import Block
 #: absent block: the layer does not exist in this network
 ABSENT = -1
 
+#: codes int[n, D] -> int[n, E], further columns that follow from the decisions, such as how many inputs a cell joins
+Derive = Callable[[npt.NDArray[np.integer]], npt.NDArray[np.integer]]
+
 
 @dataclass(frozen=True)
 class Group:
     """A run of blocks settled by a few decisions alone, e.g. one stage.
 
     Args:
-        columns: positions in the code of the decisions that settle it.
+        columns: positions in the code of the decisions that settle it; from the number of decisions on, derived ones.
         choices: number of choices of each of them.
         table: int[K, L], block ids (ABSENT where there is none) for each of the K = prod(choices) settings, counted
-            with the last column fastest.
+            with the last column fastest. It must not depend on a decision that does not matter in a network.
     """
 
     columns: tuple[int, ...]
@@ -31,11 +36,7 @@ class Group:
 
     def keys(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
         """Return int[n], the row of `table` for each code."""
-        keys = np.zeros(len(codes), dtype=np.int32)
-        for column, count in zip(self.columns, self.choices, strict=True):
-            keys *= count
-            keys += codes[:, column]
-        return keys
+        return _keys(self.columns, self.choices, codes)
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,16 @@ class BlockVocabulary:
 
     blocks: tuple[Block, ...]
     groups: tuple[Group, ...]
+    derive: Derive | None = None
 
     def ids(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
         """Return int[n, P], the block ids of each network in order, ABSENT where a layer does not exist."""
-        return np.concatenate([group.table[group.keys(codes)] for group in self.groups], axis=1)
+        columns = self.columns(codes)
+        return np.concatenate([group.table[group.keys(columns)] for group in self.groups], axis=1)
+
+    def columns(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+        """Return the codes with the derived columns behind them."""
+        return codes if self.derive is None else np.concatenate([codes, self.derive(codes)], axis=1)
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -57,8 +64,68 @@ class BlockVocabulary:
         return {block: i for i, block in enumerate(self.blocks)}
 
 
+class VocabularyBuilder:
+    """Collects the groups of a space; a block that occurs twice is kept once."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[Block, int] = {}
+        self._groups: list[Group] = []
+
+    def add(
+        self,
+        columns: Sequence[int],
+        choices: Sequence[int],
+        blocks_of: Callable[..., Sequence[Block]],
+    ) -> None:
+        """Add the group that decisions `columns` settle; `blocks_of(*indices)` gives the blocks of one setting."""
+        rows = [
+            [self._blocks.setdefault(block, len(self._blocks)) for block in blocks_of(*setting)]
+            for setting in itertools.product(*map(range, choices))
+        ]
+        table = np.full((len(rows), max(map(len, rows))), ABSENT, dtype=np.int32)
+        for i, row in enumerate(rows):
+            table[i, : len(row)] = row
+        self._groups.append(Group(tuple(columns), tuple(choices), table))
+
+    def build(self, derive: Derive | None = None) -> BlockVocabulary:
+        return BlockVocabulary(tuple(self._blocks), tuple(self._groups), derive)
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """Quantities that a few decisions settle: `values` is float[*choices, F]."""
+
+    columns: tuple[int, ...]
+    values: npt.NDArray[np.float64]
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        return self.values.shape[:-1]
+
+    def over(self, columns: Sequence[int]) -> npt.NDArray[np.float64]:
+        """Return the values with one axis for each of `columns`, of length 1 where they do not depend on it."""
+        held = [column for column in columns if column in self.columns]
+        order = [self.columns.index(column) for column in held]
+        moved = self.values.transpose([*order, self.values.ndim - 1])
+        lengths = dict(zip(held, moved.shape, strict=False))
+        return moved.reshape([lengths.get(column, 1) for column in columns] + [moved.shape[-1]])
+
+
+def _sum(factors: Sequence[_Factor]) -> _Factor:
+    columns = tuple(dict.fromkeys(column for factor in factors for column in factor.columns))
+    total = factors[0].over(columns)
+    for factor in factors[1:]:
+        total = total + factor.over(columns)
+    return _Factor(columns, total)
+
+
+def _joint_rows(a: _Factor, b: _Factor) -> int:
+    lengths = dict(zip(a.columns + b.columns, a.choices + b.choices, strict=True))
+    return int(np.prod(list(lengths.values()), dtype=object))
+
+
 class BlockTable:
-    """Per-block quantities, summed or maximised over whole networks without touching a block twice.
+    """Per-block quantities, summed over whole networks without touching a block twice.
 
     Blocks that one group of decisions settles are added up once for every setting of the group, so a network costs
     one gather a group. Neighbouring small groups are merged while their joint table still fits the cache.
@@ -69,32 +136,51 @@ class BlockTable:
 
     def __init__(self, vocabulary: BlockVocabulary, values: npt.NDArray[np.float64]):
         """`values` is float[V, F]: F quantities for each of the V blocks of the vocabulary."""
+        self._vocabulary = vocabulary
         padded = np.vstack([values, np.zeros((1, values.shape[1]))])
-        self._groups: list[tuple[Group, npt.NDArray[np.float64]]] = []
+        self._factors: list[_Factor] = []
         for group in vocabulary.groups:
-            sums = padded[group.table].sum(axis=1)
-            if self._groups and len(self._groups[-1][1]) * len(sums) <= self.MAX_ROWS:
-                self._groups.append(_merge(self._groups.pop(), (group, sums)))
-            else:
-                self._groups.append((group, sums))
+            sums = padded[group.table].sum(axis=1).reshape(*group.choices, values.shape[1])
+            factor = _Factor(group.columns, sums)
+            if self._factors and _joint_rows(self._factors[-1], factor) <= self.MAX_ROWS:
+                factor = _sum([self._factors.pop(), factor])
+            self._factors.append(factor)
 
     def sum(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Return float[n, F], the sums over the blocks of each network; exact for integers below 2^53."""
-        first, *rest = self._groups
-        total = first[1][first[0].keys(codes)]
-        for group, sums in rest:
-            total += sums[group.keys(codes)]
+        columns = self._vocabulary.columns(codes)
+        total: npt.NDArray[np.float64] | None = None
+        for factor in self._factors:
+            table = factor.values.reshape(-1, factor.values.shape[-1])
+            gathered = table[_keys(factor.columns, factor.choices, columns)]
+            total = gathered if total is None else np.add(total, gathered, out=total)
+        assert total is not None
         return total
 
     def bounds(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Return float[F] lower and upper bounds of the sums over all networks.
+        """Return float[F], the smallest and the largest sums over all networks, by eliminating decision by decision.
 
-        They are attained where no decision belongs to two groups.
+        Where the vocabulary has derived columns they are taken as free, and the bounds need not be attained.
         """
-        tables = [sums for _, sums in self._groups]
-        low = np.sum([table.min(axis=0) for table in tables], axis=0)
-        high = np.sum([table.max(axis=0) for table in tables], axis=0)
-        return low, high
+        return self._extreme(np.min), self._extreme(np.max)
+
+    def _extreme(self, reduce: Callable[..., npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+        factors = list(self._factors)
+        while open_columns := {column for factor in factors for column in factor.columns}:
+
+            def cost(column: int) -> tuple[int, int]:
+                touched = [factor for factor in factors if column in factor.columns]  # noqa: B023
+                lengths = {c: n for factor in touched for c, n in zip(factor.columns, factor.choices, strict=True)}
+                return int(np.prod(list(lengths.values()), dtype=object)), column
+
+            column = min(open_columns, key=cost)
+            joint = _sum([factor for factor in factors if column in factor.columns])
+            axis = joint.columns.index(column)
+            rest = tuple(c for c in joint.columns if c != column)
+            factors = [factor for factor in factors if column not in factor.columns]
+            factors.append(_Factor(rest, reduce(joint.values, axis=axis)))
+        total: npt.NDArray[np.float64] = np.sum([factor.values for factor in factors], axis=0)
+        return total
 
 
 class BlockMaximum:
@@ -103,19 +189,23 @@ class BlockMaximum:
     def __init__(self, vocabulary: BlockVocabulary, values: npt.NDArray[np.float64]):
         """`values` is float[V], one quantity for each block, not negative."""
         padded = np.append(values, 0.0)
+        self._vocabulary = vocabulary
         self._groups = [(group, padded[group.table].max(axis=1)) for group in vocabulary.groups]
 
     def __call__(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Return float[n], the maximum over the blocks of each network."""
+        columns = self._vocabulary.columns(codes)
         result = np.zeros(len(codes))
         for group, maxima in self._groups:
-            np.maximum(result, maxima[group.keys(codes)], out=result)
+            np.maximum(result, maxima[group.keys(columns)], out=result)
         return result
 
 
-def _merge(
-    a: tuple[Group, npt.NDArray[np.float64]], b: tuple[Group, npt.NDArray[np.float64]]
-) -> tuple[Group, npt.NDArray[np.float64]]:
-    group = Group(a[0].columns + b[0].columns, a[0].choices + b[0].choices, np.empty((0, 0), dtype=np.int32))
-    sums = (a[1][:, None, :] + b[1][None, :, :]).reshape(-1, a[1].shape[1])
-    return group, sums
+def _keys(
+    columns: Sequence[int], choices: Sequence[int], codes: npt.NDArray[np.integer]
+) -> npt.NDArray[np.int32]:  # fmt: skip
+    keys = np.zeros(len(codes), dtype=np.int32)
+    for column, count in zip(columns, choices, strict=True):
+        keys *= count
+        keys += codes[:, column]
+    return keys

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import nas
 from nas.cost import COST_METRICS, CostModel, cost_model
-from nas.space import BlockMaximum, BlockTable, NetworkSpec, SearchSpace, StagedSpace
+from nas.space import BlockMaximum, BlockTable, NetworkSpec, SearchSpace, StagedNetwork, StagedSpace
 from nas.space.catalogue import network_names
 
 
@@ -63,7 +63,7 @@ def test_any_block_string_costs_what_the_module_costs(
     kernel: int, stride: int, expand: float, channels: int, se: str, activation: str, repeats: int, resolution: int
 ) -> None:
     stage = f"ir_r{repeats}_k{kernel}_s{stride}_e{expand}_c{channels}{se}{activation}"
-    spec = NetworkSpec.from_strings(
+    spec = StagedNetwork.from_strings(
         f"cn_k3_s2_c{channels}", (stage,), ("cn_c24_nr6", "pool", "fc_c20_nhs", "fc"),
         in_channels=1, resolution=resolution, num_classes=7,
     )  # fmt: skip
@@ -87,7 +87,7 @@ def test_macs_thop_is_what_thop_prints(mbconv: SearchSpace) -> None:
 
 
 def test_a_convolution_counted_by_hand() -> None:
-    spec = NetworkSpec.from_strings("cn_k3_s2_c8", (), ("pool", "fc"), resolution=9, num_classes=5)
+    spec = StagedNetwork.from_strings("cn_k3_s2_c8", (), ("pool", "fc"), resolution=9, num_classes=5)
     # 3·8·9 weights on 5 × 5 outputs, 2·8 of the normalisation; 8·5 weights and 5 biases
     cost = spec.cost()
     assert cost["params"] == 216 + 16 + 45

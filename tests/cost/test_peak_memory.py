@@ -16,8 +16,9 @@ import pytest
 
 import nas
 from nas.space import Block, NetworkSpec, SearchSpace
-from nas.space.block import ConvBlock, DenseBlock, InvertedResidualBlock, PoolBlock
+from nas.space.block import DenseBlock, PoolBlock
 from nas.space.catalogue import network_names
+from nas.space.mbconv_blocks import ConvBlock, InvertedResidualBlock
 
 
 @dataclass

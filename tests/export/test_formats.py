@@ -19,7 +19,7 @@ from nas.errors import NasError
 from nas.export import export as export_module
 from nas.export.export import FORMATS, TOLERANCE, Exported, export
 from nas.export.source import to_source
-from nas.space import NetworkSpec, SearchSpace
+from nas.space import NetworkSpec, SearchSpace, StagedNetwork
 
 SEED = 3
 #: imports an exported file in a fresh interpreter and prints what it is; nothing but torch may be needed
@@ -154,7 +154,7 @@ def test_the_seed_decides_the_weights(spec: NetworkSpec, tmp_path: Path, exporte
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
-SMALL = NetworkSpec.from_strings("cn_k3_s2_c8", ("ir_k3_e2_c8_se",), ("pool", "fc"), resolution=16, num_classes=3)
+SMALL = StagedNetwork.from_strings("cn_k3_s2_c8", ("ir_k3_e2_c8_se",), ("pool", "fc"), resolution=16, num_classes=3)
 
 
 @pytest.mark.parametrize(("given", "message"), [("onxx", "did you mean 'onnx'"), ("caffe", "valid: onnx, torch")])

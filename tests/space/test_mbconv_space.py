@@ -13,10 +13,10 @@ import pytest
 
 import nas
 from nas.errors import NasError
-from nas.space import ABSENT, Codes, LayerSpec, NetworkSpec, SearchSpace, SqueezeExciteRule, StagedSpace
+from nas.space import ABSENT, Codes, LayerSpec, SearchSpace, SqueezeExciteRule, StagedNetwork, StagedSpace
 from nas.space.catalogue import networks_in
 
-SKELETON = NetworkSpec.from_strings("cn_k3_s2_c8", (), ("cn_c32", "pool", "fc"), resolution=32, num_classes=10)
+SKELETON = StagedNetwork.from_strings("cn_k3_s2_c8", (), ("cn_c32", "pool", "fc"), resolution=32, num_classes=10)
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_a_staged_space_enumerates_its_strings(tiny_space: StagedSpace) -> None:
     first = itertools.product((1, 2), (3, 5), (0, 1))
     second = list(itertools.product((1, 2, 3), (1, 4), (0, 1)))
     expected = {
-        NetworkSpec.from_strings(
+        StagedNetwork.from_strings(
             "cn_k3_s2_c8", (f"ir_r{r}_k{k}_c8_se{se}", f"ir_r{r2}_k3_s2_e{e2}_c16_se{se2}"), ("cn_c32", "pool", "fc"),
             activation="silu", resolution=32, num_classes=10,
         )

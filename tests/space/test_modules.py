@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
-from nas.space import Block, NetworkSpec
-from nas.space.block import ConvBlock, DenseBlock, InvertedResidualBlock, PoolBlock
+from nas.space import Block, StagedNetwork
+from nas.space.block import DenseBlock, PoolBlock
+from nas.space.mbconv_blocks import ConvBlock, InvertedResidualBlock
 
 #: by their definitions, not by torch's functions of the same name
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -113,7 +114,7 @@ def test_pool_and_classifier() -> None:
 
 
 def test_a_network_runs_its_blocks_one_after_another_and_backwards() -> None:
-    spec = NetworkSpec.from_strings(
+    spec = StagedNetwork.from_strings(
         "cn_k3_s2_c8", ("ir_r2_k3_s2_e2_c8_se",), ("pool", "fc"), resolution=17, num_classes=3
     )
     torch.manual_seed(0)

@@ -11,7 +11,7 @@ import pytest
 
 import nas
 from nas.errors import NasError
-from nas.space import LayerSpec, NetworkSpec, SqueezeExciteRule, round_channels
+from nas.space import LayerSpec, SqueezeExciteRule, StagedNetwork, round_channels
 from nas.space.catalogue import network_names
 
 #: parameters: facebookresearch/pycls, tests/model_complexity.json (B0-B5), timm results CSV (B6, B7), torchvision
@@ -132,17 +132,17 @@ def test_scaling_b0_gives_the_family(name: str, depth: float, width: float, reso
 
 
 def test_scaling_rounds_repeats_up_and_keeps_one_layer() -> None:
-    spec = NetworkSpec.from_strings("cn_k3_s2_c8", ("ir_r4_k3_s2_c16", "ir_r10_k3_c16"), ("pool", "fc"))
+    spec = StagedNetwork.from_strings("cn_k3_s2_c8", ("ir_r4_k3_s2_c16", "ir_r10_k3_c16"), ("pool", "fc"))
     assert [len(stage) for stage in spec.scale(depth=1.1).stages] == [5, 11]
     assert [len(stage) for stage in spec.scale(depth=0.01).stages] == [1, 1]
     # 1.12 * 25 is 28.000000000000004 in binary
-    long = NetworkSpec.from_strings("cn_k3_s2_c8", ("ir_r25_k3_c16",), ("pool", "fc"))
+    long = StagedNetwork.from_strings("cn_k3_s2_c8", ("ir_r25_k3_c16",), ("pool", "fc"))
     assert len(long.scale(depth=1.12).stages[0]) == 28
     assert [layer.stride for layer in spec.scale(depth=1.5).stages[0]] == [2, 1, 1, 1, 1, 1]
 
 
 def test_scaling_leaves_classes_alone_and_the_head_if_asked() -> None:
-    spec = NetworkSpec.from_strings(**BODY, num_classes=10)
+    spec = StagedNetwork.from_strings(**BODY, num_classes=10)
     assert spec.scale(width=2).blocks[-1].out_channels == 10
     assert [layer.channels for layer in spec.scale(width=2).head] == [64, 0, 0]
     assert spec.scale(width=2, scale_head=False).head == spec.head
@@ -170,7 +170,7 @@ def test_squeeze_widths_follow_either_paper() -> None:
 
 
 def test_names_and_dropout_do_not_make_another_network() -> None:
-    spec = NetworkSpec.from_strings(**BODY)
+    spec = StagedNetwork.from_strings(**BODY)
     assert replace(spec, name="x", source="y", dropout=0.5) == spec
     assert replace(spec, resolution=192) != spec
     assert replace(spec, activation="silu") != spec
@@ -179,11 +179,11 @@ def test_names_and_dropout_do_not_make_another_network() -> None:
 @pytest.mark.parametrize("options", [{"resolution": 0}, {"resolution": -32}, {"in_channels": 0}, {"num_classes": 0}])
 def test_networks_without_pixels_channels_or_classes_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(NasError, match="at least 1"):
-        NetworkSpec.from_strings(**BODY, **options).cost()
+        StagedNetwork.from_strings(**BODY, **options).cost()
 
 
 def test_a_stride_beyond_the_resolution_is_refused() -> None:
-    spec = NetworkSpec.from_strings("cn_k3_s2_c8", ["ir_s2_c8"] * 5, ("pool", "fc"), resolution=32)
+    spec = StagedNetwork.from_strings("cn_k3_s2_c8", ["ir_s2_c8"] * 5, ("pool", "fc"), resolution=32)
     with pytest.raises(NasError, match=r"ir_k3_s2_e1_c8 strides over a 1×1 feature map; raise the resolution"):
         spec.cost()
     assert replace(spec, resolution=33).blocks[-3].out_size == 1
@@ -192,14 +192,14 @@ def test_a_stride_beyond_the_resolution_is_refused() -> None:
 @pytest.mark.parametrize("multipliers", [{"width": 0.0}, {"depth": 0.0}, {"width": -1.0}, {"depth": -2.0}])
 def test_multipliers_are_positive(multipliers: dict[str, float]) -> None:
     with pytest.raises(NasError, match="multipliers must be positive"):
-        NetworkSpec.from_strings(**BODY).scale(**multipliers)
+        StagedNetwork.from_strings(**BODY).scale(**multipliers)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("multiplier", ["width", "depth"])
 def test_multipliers_are_finite(multiplier: str, value: float) -> None:
     with pytest.raises(NasError, match="multipliers must be positive numbers"):
-        NetworkSpec.from_strings(**BODY).scale(**{multiplier: value})
+        StagedNetwork.from_strings(**BODY).scale(**{multiplier: value})
 
 
 VECTOR = (LayerSpec("pool"), LayerSpec("fc"))
@@ -222,7 +222,7 @@ MISPLACED = "cannot stand here: 'fc' blocks, and no others, come after the pool"
 )
 def test_networks_that_cannot_be_built_are_refused(layers: tuple[LayerSpec, ...], message: str) -> None:
     with pytest.raises(NasError, match=message):
-        NetworkSpec(stem=(), stages=(), head=layers, resolution=32).cost()
+        StagedNetwork(stem=(), stages=(), head=layers, resolution=32).cost()
 
 
 def test_an_unknown_network_names_the_nearest() -> None:

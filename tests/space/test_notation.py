@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import NasError
-from nas.space.network import LayerSpec, layer_specs
 from nas.space.notation import Value, parse_block
+from nas.space.staged_network import LayerSpec, layer_specs
 
 
 @pytest.mark.parametrize(

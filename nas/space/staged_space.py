@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +14,11 @@ import numpy.typing as npt
 from nas.errors import NasError
 from nas.space.block import Block
 from nas.space.decision import Choice, Decision
-from nas.space.network import LayerSpec, NetworkSpec
+from nas.space.network import NetworkSpec
 from nas.space.notation import BlockPattern, parse_block
 from nas.space.space import Architecture, SearchSpace
-from nas.space.vocabulary import ABSENT, BlockVocabulary, Group
+from nas.space.staged_network import LayerSpec, StagedNetwork
+from nas.space.vocabulary import BlockVocabulary, VocabularyBuilder
 
 
 class StagedSpace(SearchSpace):
@@ -40,7 +40,7 @@ class StagedSpace(SearchSpace):
     def __init__(
         self,
         name: str,
-        skeleton: NetworkSpec,
+        skeleton: StagedNetwork,
         stages: Iterable[str],
         description: str = "",
         surrogate: Path | None = None,
@@ -62,7 +62,7 @@ class StagedSpace(SearchSpace):
         )
         self.spec(np.zeros(len(self.decisions), dtype=np.int8)).blocks  # noqa: B018 - refuses an impossible skeleton
 
-    def spec(self, code: npt.ArrayLike | Architecture | str, **overrides: Any) -> NetworkSpec:
+    def spec(self, code: npt.ArrayLike | Architecture | str, **overrides: Any) -> StagedNetwork:
         """Return the network of a code, code string or architecture."""
         row = self.encode(code) if isinstance(code, str | Architecture) else np.asarray(code)
         decisions = self.decode(row).decisions
@@ -75,39 +75,39 @@ class StagedSpace(SearchSpace):
 
     @cached_property
     def vocabulary(self) -> BlockVocabulary:
-        blocks: dict[Block, int] = {}
+        builder = VocabularyBuilder()
+        skeleton = self._skeleton
+        shape = skeleton.in_channels, skeleton.resolution
 
-        def ids(layers: Iterable[LayerSpec], channels: int, size: int) -> tuple[list[int], int, int]:
-            found = []
-            for layer in layers:
-                block = self._skeleton.resolve(layer, channels, size)
-                found.append(blocks.setdefault(block, len(blocks)))
-                channels, size = block.out_channels, block.out_size
-            return found, channels, size
+        def constant(layers: Sequence[LayerSpec]) -> tuple[int, int]:
+            blocks = skeleton.resolve_all(layers, *shape)
+            builder.add((), (), lambda: blocks)
+            return blocks[-1].out_channels, blocks[-1].out_size
 
-        stem, channels, size = ids(self._skeleton.stem, self._skeleton.in_channels, self._skeleton.resolution)
-        groups = [_constant_group(stem)]
+        shape = constant(skeleton.stem)
         column = 0
         for stage in self._stages:
             choices = stage.open()
-            rows = []
-            for setting in itertools.product(*choices.values()):
-                layers = _stage_layers(stage, dict(zip(choices, setting, strict=True)))
-                row, out_channels, out_size = ids(layers, channels, size)
-                rows.append(row)
-            channels, size = out_channels, out_size
-            columns = tuple(range(column, column + len(choices)))
-            groups.append(Group(columns, tuple(len(c) for c in choices.values()), _padded(rows)))
-            column += len(choices)
-        head, _, _ = ids(self._skeleton.head, channels, size)
-        groups.append(_constant_group(head))
-        return BlockVocabulary(tuple(blocks), tuple(groups))
+            counts = [len(values) for values in choices.values()]
+
+            def blocks_of(*setting: int, stage: BlockPattern = stage, shape: tuple[int, int] = shape) -> list[Block]:
+                values = {prop: values[i] for (prop, values), i in zip(stage.open().items(), setting, strict=True)}
+                return skeleton.resolve_all(_stage_layers(stage, values), *shape)
+
+            builder.add(range(column, column + len(counts)), counts, blocks_of)
+            column += len(counts)
+            last = blocks_of(*[0] * len(counts))[-1]
+            shape = last.out_channels, last.out_size
+        constant(skeleton.head)
+        return builder.build()
 
     def _decisions_of(self, spec: NetworkSpec) -> dict[str, Choice]:
+        if not isinstance(spec, StagedNetwork):
+            raise NasError(f"not in {self.name}: a {type(spec).__name__} is no network of stages of blocks")
         shared = replace(self._skeleton, stages=spec.stages)
         if spec != shared:
             wrong = next(
-                name for name in NetworkSpec.__dataclass_fields__
+                name for name in StagedNetwork.__dataclass_fields__
                 if name not in ("name", "source", "dropout") and getattr(spec, name) != getattr(shared, name)
             )  # fmt: skip
             raise NasError(
@@ -144,14 +144,3 @@ def _match(pattern: BlockPattern, layers: tuple[LayerSpec, ...]) -> dict[str, Ch
             return None
         chosen[prop] = value
     return chosen if _stage_layers(pattern, chosen) == layers else None
-
-
-def _constant_group(ids: list[int]) -> Group:
-    return Group((), (), np.array([ids], dtype=np.int32))
-
-
-def _padded(rows: list[list[int]]) -> npt.NDArray[np.int32]:
-    table = np.full((len(rows), max(map(len, rows))), ABSENT, dtype=np.int32)
-    for i, row in enumerate(rows):
-        table[i, : len(row)] = row
-    return table

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nas.space import NetworkSpec, SqueezeExciteRule
+from nas.space import SqueezeExciteRule, StagedNetwork
 
-_EFFICIENTNET = NetworkSpec.from_strings(
+_EFFICIENTNET = StagedNetwork.from_strings(
     stem="cn_k3_s2_c32",
     stages=(
         "ir_r1_k3_s1_e1_c16_se",
@@ -54,7 +54,7 @@ _EFFICIENTNET_LITE_SCALING = {
     "efficientnet_lite4": (1.4, 1.8, 300, 0.3),
 }
 
-_MOBILENETV2 = NetworkSpec.from_strings(
+_MOBILENETV2 = StagedNetwork.from_strings(
     stem="cn_k3_s2_c32",
     stages=(
         "ir_r1_k3_s1_e1_c16",
@@ -70,7 +70,7 @@ _MOBILENETV2 = NetworkSpec.from_strings(
     dropout=0.2,
 )
 
-_MNASNET_A1 = NetworkSpec.from_strings(
+_MNASNET_A1 = StagedNetwork.from_strings(
     stem="cn_k3_s2_c32",
     stages=(
         "ir_r1_k3_s1_e1_c16",
@@ -87,7 +87,7 @@ _MNASNET_A1 = NetworkSpec.from_strings(
     dropout=0.2,
 )
 
-_MNASNET_B1 = NetworkSpec.from_strings(
+_MNASNET_B1 = StagedNetwork.from_strings(
     stem="cn_k3_s2_c32",
     stages=(
         "ir_r1_k3_s1_e1_c16",
@@ -105,7 +105,7 @@ _MNASNET_B1 = NetworkSpec.from_strings(
 
 _V3_SE = SqueezeExciteRule(ratio=0.25, of="expanded", divisor=8, activation="relu", gate="hardsigmoid")
 
-_MOBILENETV3_LARGE = NetworkSpec.from_strings(
+_MOBILENETV3_LARGE = StagedNetwork.from_strings(
     stem="cn_k3_s2_c16",
     stages=(
         "ir_k3_s1_e1_c16_nre",
@@ -125,7 +125,7 @@ _MOBILENETV3_LARGE = NetworkSpec.from_strings(
     dropout=0.2,
 )
 
-_MOBILENETV3_SMALL = NetworkSpec.from_strings(
+_MOBILENETV3_SMALL = StagedNetwork.from_strings(
     stem="cn_k3_s2_c16",
     stages=(
         "ir_k3_s2_e1_c16_se_nre",
@@ -144,31 +144,31 @@ _MOBILENETV3_SMALL = NetworkSpec.from_strings(
 )
 
 
-def _minimalistic(spec: NetworkSpec) -> NetworkSpec:
+def _minimalistic(spec: StagedNetwork) -> StagedNetwork:
     """MobileNetV3 without squeeze-and-excite, h-swish and 5x5 kernels, for hardware that lacks them."""
     stages = tuple(tuple(replace(layer, kernel=3, se=0, activation="") for layer in stage) for stage in spec.stages)
     return replace(spec, stages=stages, activation="relu")
 
 
-def _with_width(spec: NetworkSpec, width: float) -> NetworkSpec:
+def _with_width(spec: StagedNetwork, width: float) -> StagedNetwork:
     """A narrower or wider MobileNet; the layer after pooling keeps its width, the one before follows."""
     scaled = spec.scale(width=width)
     post_pool = {i: layer for i, layer in enumerate(spec.head) if layer.kind == "fc"}
     return replace(scaled, head=tuple(post_pool.get(i, layer) for i, layer in enumerate(scaled.head)))
 
 
-def _mnasnet(width: float) -> NetworkSpec:
+def _mnasnet(width: float) -> StagedNetwork:
     return replace(_MNASNET_B1.scale(width=width, scale_head=False), dropout=0.2)
 
 
-def _lite(depth: float, width: float, resolution: int) -> NetworkSpec:
+def _lite(depth: float, width: float, resolution: int) -> StagedNetwork:
     scaled = _EFFICIENTNET_LITE.scale(depth, width, resolution, scale_head=False)
     ends = _EFFICIENTNET_LITE.scale(1.0, width)
     stages = (ends.stages[0], *scaled.stages[1:-1], ends.stages[-1])
     return replace(scaled, stem=_EFFICIENTNET_LITE.stem, stages=stages)
 
 
-def _networks() -> dict[str, NetworkSpec]:
+def _networks() -> dict[str, StagedNetwork]:
     efficientnet = "EfficientNet, Tan & Le, ICML 2019"
     mnasnet = "MnasNet, Tan et al., CVPR 2019"
     mobilenetv3 = "MobileNetV3, Howard et al., ICCV 2019"

@@ -1,0 +1,234 @@
+"""StagedNetwork: a stem, stages of layers and a head, one block after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+from nas.errors import NasError, suggestion
+from nas.space.block import NORM_EPS, Block, DenseBlock, PoolBlock
+from nas.space.mbconv_blocks import ConvBlock, InvertedResidualBlock, same_padding
+from nas.space.network import NetworkSpec, Node, chain, round_channels
+from nas.space.notation import ACTIVATION_TOKENS, BLOCK_TYPES, parse_block
+
+
+@dataclass(frozen=True)
+class SqueezeExciteRule:
+    """How wide the squeeze-and-excite bottleneck is, and its two functions.
+
+    EfficientNet and MnasNet take `ratio` of the channels that enter the block, MobileNetV3 of the expanded ones,
+    rounded to a multiple of 8.
+    """
+
+    ratio: float = 0.25
+    of: Literal["input", "expanded"] = "input"
+    divisor: int = 1
+    activation: str = "silu"
+    gate: str = "sigmoid"
+
+    def squeeze_channels(self, in_channels: int, mid_channels: int) -> int:
+        wide = in_channels if self.of == "input" else mid_channels
+        if self.divisor == 1:
+            return max(1, int(wide * self.ratio))
+        return round_channels(wide * self.ratio, self.divisor)
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One block before its shapes are known; what one block string says, except how often it is repeated."""
+
+    kind: str
+    channels: int = 0
+    kernel: int = 1
+    stride: int = 1
+    expand: float = 1
+    se: int = 0
+    activation: str = ""
+
+    def __str__(self) -> str:
+        if self.kind == "pool":
+            return "pool"
+        parts = [self.kind]
+        if self.kind in ("cn", "ir"):
+            parts += [f"k{self.kernel}", f"s{self.stride}"]
+        if self.kind == "ir":
+            parts.append(f"e{self.expand:g}")
+        if self.channels:
+            parts.append(f"c{self.channels}")
+        if self.se:
+            parts.append("se")
+        parts += [f"n{token}" for token, name in ACTIVATION_TOKENS.items() if name == self.activation]
+        return "_".join(parts)
+
+
+def layer_specs(text: str) -> tuple[LayerSpec, ...]:
+    """Return the layers of one block string without choices; the stride belongs to the first of them.
+
+    Raises:
+        NasError: the string is malformed or leaves a choice open.
+    """
+    pattern = parse_block(text)
+    if pattern.open():
+        raise NasError(f"block {text!r} leaves {', '.join(pattern.open())} open; a network needs single values")
+    fixed: dict[str, Any] = pattern.fixed()
+    repeats = fixed.pop("layers", 1)
+    first = LayerSpec(pattern.kind, **fixed)
+    return (first, *[replace(first, stride=1)] * (repeats - 1))
+
+
+def _check_activation(name: str) -> None:
+    if name not in ACTIVATION_TOKENS.values():
+        raise NasError(f"unknown activation {name!r}{suggestion(name, ACTIVATION_TOKENS.values())}")
+
+
+def _check_layer(layer: LayerSpec, in_size: int) -> None:
+    """Refuse a layer that cannot follow a feature map of `in_size` × `in_size`."""
+    if layer.kind not in BLOCK_TYPES:
+        raise NasError(f"{layer} is of no known block type; known: {', '.join(BLOCK_TYPES)}")
+    if layer.activation:
+        _check_activation(layer.activation)
+    if layer.kind in ("cn", "ir"):
+        if layer.channels < 1:
+            raise NasError(f"{layer} has {layer.channels} channels, needs at least 1")
+        if layer.kernel < 1 or layer.kernel % 2 == 0:
+            raise NasError(f"{layer} has kernel {layer.kernel}, needs an odd one")
+        if not 1 <= layer.stride <= in_size:
+            raise NasError(f"{layer} strides over a {in_size}×{in_size} feature map; raise the resolution")
+        if layer.expand <= 0:
+            raise NasError(f"{layer} has expansion {layer.expand:g}, needs a positive one")
+
+
+@dataclass(frozen=True)
+class StagedNetwork(NetworkSpec):
+    """A network as a sequence of blocks.
+
+    Args:
+        stem, head: blocks before and after the stages; the last "fc" without a width has `num_classes` outputs.
+        stages: for every stage its layers in order.
+        activation: used where a layer names none.
+        se: rule for the layers that have squeeze-and-excite.
+        padding: "symmetric", half the kernel on each side; or "same", TensorFlow's, which weights trained there need.
+    """
+
+    stem: tuple[LayerSpec, ...]
+    stages: tuple[tuple[LayerSpec, ...], ...]
+    head: tuple[LayerSpec, ...]
+    activation: str = "relu"
+    se: SqueezeExciteRule = SqueezeExciteRule()
+    norm_eps: float = NORM_EPS
+    padding: Literal["symmetric", "same"] = "symmetric"
+
+    @classmethod
+    def from_strings(cls, stem: str, stages: Iterable[str], head: Iterable[str], **options: Any) -> StagedNetwork:
+        """Build a spec from block strings: one for the stem, one a stage, one for every block of the head."""
+        return cls(
+            stem=layer_specs(stem),
+            stages=tuple(layer_specs(stage) for stage in stages),
+            head=tuple(layer for text in head for layer in layer_specs(text)),
+            **options,
+        )
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        self._check_counts()
+        _check_activation(self.activation)
+        parts = [("stem", self.stem)]
+        parts += [(f"stage{i}", stage) for i, stage in enumerate(self.stages, start=1)]
+        parts.append(("head", self.head))
+        blocks: list[tuple[str, Block]] = []
+        channels, size = self.in_channels, self.resolution
+        for label, layers in parts:
+            for layer in layers:
+                flat = bool(blocks) and isinstance(blocks[-1][1], PoolBlock | DenseBlock)
+                if flat != (layer.kind == "fc"):
+                    raise NasError(f"{layer} cannot stand here: 'fc' blocks, and no others, come after the pool")
+                block = self.resolve(layer, channels, size)
+                blocks.append((label, block))
+                channels, size = block.out_channels, block.out_size
+        return chain(blocks)
+
+    def resolve_all(self, layers: Iterable[LayerSpec], in_channels: int, in_size: int) -> list[Block]:
+        """Return the blocks of consecutive layers, the first of them on an input of the given shape."""
+        blocks: list[Block] = []
+        for layer in layers:
+            blocks.append(self.resolve(layer, in_channels, in_size))
+            in_channels, in_size = blocks[-1].out_channels, blocks[-1].out_size
+        return blocks
+
+    def resolve(self, layer: LayerSpec, in_channels: int, in_size: int) -> Block:
+        """Return the block that `layer` is on an input of `in_channels` × `in_size` × `in_size`."""
+        _check_layer(layer, in_size)
+        activation = layer.activation or self.activation
+        if layer.kind == "pool":
+            return PoolBlock(in_channels, in_channels, in_size)
+        if layer.kind == "fc":
+            if layer.channels:
+                return DenseBlock(in_channels, layer.channels, 1, activation=activation)
+            return DenseBlock(in_channels, self.num_classes, 1, dropout=self.dropout)
+        if layer.kind == "cn":
+            return ConvBlock(
+                in_channels, layer.channels, in_size, layer.kernel, layer.stride, activation, self.norm_eps,
+                self._block_padding(layer, in_size),
+            )  # fmt: skip
+        return self._inverted_residual(layer, in_channels, in_size, activation)
+
+    def _inverted_residual(self, layer: LayerSpec, in_channels: int, in_size: int, activation: str) -> Block:
+        mid = in_channels if layer.expand == 1 else round_channels(in_channels * layer.expand)
+        squeeze = self.se.squeeze_channels(in_channels, mid) if layer.se else 0
+        return InvertedResidualBlock(
+            in_channels,
+            layer.channels,
+            in_size,
+            mid_channels=mid,
+            kernel=layer.kernel,
+            stride=layer.stride,
+            squeeze_channels=squeeze,
+            activation=activation,
+            # Without squeeze-and-excite its functions are no part of the block, so equal blocks stay equal.
+            se_activation=self.se.activation if squeeze else "relu",
+            se_gate=self.se.gate if squeeze else "sigmoid",
+            norm_eps=self.norm_eps,
+            padding=self._block_padding(layer, in_size),
+        )
+
+    def _block_padding(self, layer: LayerSpec, in_size: int) -> tuple[int, int] | None:
+        """The padding of a block's spatial convolution; None where it is half the kernel on each side."""
+        half = (layer.kernel // 2, layer.kernel // 2)
+        padding = half if self.padding == "symmetric" else same_padding(in_size, layer.kernel, layer.stride)
+        return None if padding == half else padding
+
+    def scale(
+        self, depth: float = 1.0, width: float = 1.0, resolution: int | None = None, scale_head: bool = True
+    ) -> StagedNetwork:
+        """Return a bigger or smaller network: repeats × depth rounded up, channels × width rounded to 8.
+
+        A stage that grows repeats its last layer. The stem's width scales, the head's unless `scale_head` is False
+        (MobileNets below width 1 keep theirs), classes do not. This is the rounding of EfficientNet (Tan & Le, 2019).
+        """
+        if not (0 < depth < math.inf and 0 < width < math.inf):
+            raise NasError(f"depth and width multipliers must be positive numbers, not {depth:g} and {width:g}")
+
+        def widen(layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
+            return tuple(
+                replace(layer, channels=round_channels(layer.channels * width)) if layer.channels else layer
+                for layer in layers
+            )
+
+        def deepen(layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
+            # A product such as 1.1 * 10 must not be rounded up for its last binary digit.
+            count = math.ceil(round(depth * len(layers), 9))
+            # A network cannot lose its stride, so the first layer always stays.
+            return layers[:count] + (replace(layers[-1], stride=1),) * (count - len(layers))
+
+        return replace(
+            self,
+            stem=widen(self.stem),
+            stages=tuple(widen(deepen(stage)) for stage in self.stages),
+            head=widen(self.head) if scale_head else self.head,
+            resolution=self.resolution if resolution is None else resolution,
+            name="",
+            source="",
+        )

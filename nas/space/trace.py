@@ -1,0 +1,160 @@
+"""Running a block on shapes instead of numbers: which operations happen, in which order, on which tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nas.space.layer import FLOAT_BYTES, IN_PLACE, Layer, Op
+
+
+def downsampled(size: int, stride: int) -> int:
+    """Output height or width of a "same"-padded convolution with an odd kernel."""
+    return -(-size // stride)
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A square feature map: which operation made it (negative: it came from outside) and its shape."""
+
+    index: int
+    channels: int
+    size: int
+
+    @property
+    def elements(self) -> int:
+        return self.channels * self.size**2
+
+
+class Trace:
+    """The layers run so far. Every method appends one operation on tensors and returns its output."""
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.inputs: list[Tensor] = []
+
+    def input(self, channels: int, size: int) -> Tensor:
+        """Return a new tensor that comes from outside."""
+        tensor = Tensor(-1 - len(self.inputs), channels, size)
+        self.inputs.append(tensor)
+        return tensor
+
+    def conv(
+        self, x: Tensor, channels: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, bias: bool = False,
+        out_size: int | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Convolve; "same"-padded unless `out_size` says what else comes out."""
+        size = downsampled(x.size, stride) if out_size is None else out_size
+        return self._append(
+            "conv", (x,), channels, size, kernel=kernel, stride=stride, groups=groups, bias=bias
+        )  # fmt: skip
+
+    def norm(self, x: Tensor, kind: str = "batch") -> Tensor:
+        """Normalise by "batch" or "layer" statistics, with a trained scale and shift for each channel."""
+        return self._append("layer_norm" if kind == "layer" else "batch_norm", (x,), x.channels, x.size)
+
+    def act(self, x: Tensor, function: str) -> Tensor:
+        """Apply an activation; "none" is no operation."""
+        return x if function == "none" else self._append("act", (x,), x.channels, x.size, function=function)
+
+    def conv_norm_act(
+        self, x: Tensor, channels: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, activation: str = "none"
+    ) -> Tensor:
+        """Convolve without bias, batch-normalise, activate."""
+        return self.act(self.norm(self.conv(x, channels, kernel, stride, groups=groups)), activation)
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Average over all pixels."""
+        return self._append("pool", (x,), x.channels, 1)
+
+    def window_pool(self, x: Tensor, op: Op, kernel: int, stride: int, out_size: int | None = None) -> Tensor:
+        """Take "max_pool" or "avg_pool" over windows; "same"-padded unless `out_size` says what else comes out."""
+        size = downsampled(x.size, stride) if out_size is None else out_size
+        return self._append(op, (x,), x.channels, size, kernel=kernel, stride=stride)
+
+    def linear(self, x: Tensor, channels: int) -> Tensor:
+        """Apply a fully connected layer with bias to a vector."""
+        return self._append("linear", (x,), channels, 1, bias=True)
+
+    def squeeze_excite(self, x: Tensor, squeeze_channels: int, activation: str, gate: str) -> Tensor:
+        """Gate the channels by global context (Hu et al., 2018)."""
+        reduced = self.act(self.conv(self.pool(x), squeeze_channels, bias=True), activation)
+        return self.mul(x, self.act(self.conv(reduced, x.channels, bias=True), gate))
+
+    def mul(self, x: Tensor, gate: Tensor) -> Tensor:
+        return self._append("mul", (x, gate), x.channels, x.size)
+
+    def add(self, *tensors: Tensor) -> Tensor:
+        """Sum tensors of one shape; a single one passes through."""
+        return tensors[0] if len(tensors) == 1 else self._append("add", tensors, tensors[0].channels, tensors[0].size)
+
+    def concat(self, *tensors: Tensor) -> Tensor:
+        """Put the channels of tensors one after the other; a single one passes through."""
+        channels = sum(tensor.channels for tensor in tensors)
+        return tensors[0] if len(tensors) == 1 else self._append("concat", tensors, channels, tensors[0].size)
+
+    def scale(self, x: Tensor) -> Tensor:
+        """Multiply every channel by a trained factor."""
+        return self._append("scale", (x,), x.channels, x.size)
+
+    def grn(self, x: Tensor) -> Tensor:
+        """Apply global response normalisation (Woo et al., 2023)."""
+        return self._append("grn", (x,), x.channels, x.size)
+
+    def shuffle(self, x: Tensor) -> Tensor:
+        """Permute channels across groups (Zhang et al., 2018)."""
+        return self._append("shuffle", (x,), x.channels, x.size)
+
+    def zeros(self, channels: int, size: int) -> Tensor:
+        self.layers.append(
+            Layer(op="zeros", inputs=(), in_channels=0, out_channels=channels, in_size=size, out_size=size)
+        )
+        return Tensor(len(self.layers) - 1, channels, size)
+
+    def peak_bytes(self, output: Tensor, in_place: bool = True) -> int:
+        """Return the largest sum of activations alive at one time, see `peak_bytes`."""
+        return peak_bytes(self.layers, [tensor.elements for tensor in self.inputs], [output.index], in_place)
+
+    def _append(
+        self, op: Op, inputs: Sequence[Tensor], channels: int, size: int, *, kernel: int = 1, stride: int = 1,
+        groups: int = 1, bias: bool = False, function: str = "",
+    ) -> Tensor:  # fmt: skip
+        first = inputs[0]
+        self.layers.append(
+            Layer(
+                op=op, inputs=tuple(tensor.index for tensor in inputs), in_channels=first.channels,
+                out_channels=channels, in_size=first.size, out_size=size, kernel=kernel, stride=stride, groups=groups,
+                bias=bias, function=function,
+            )
+        )  # fmt: skip
+        return Tensor(len(self.layers) - 1, channels, size)
+
+
+def peak_bytes(
+    layers: Sequence[Layer], input_elements: Sequence[int], outputs: Iterable[int], in_place: bool = True
+) -> int:
+    """Return the largest sum of activations alive at one time, bytes of float32 at batch 1.
+
+    A tensor lives from the operation that makes it (one from outside: from the start) to the last that reads it,
+    the `outputs` to the end. While an operation runs, what it reads and what it writes are both alive.
+
+    Args:
+        layers: operations in order of execution.
+        input_elements: elements of the tensors -1, -2, ... that come from outside.
+        outputs: tensors that must survive.
+        in_place: normalisation, activation, gating and addition write over an input that nobody reads afterwards, as
+            inference runtimes do; False is how eager execution allocates.
+    """
+    elements = {-1 - i: count for i, count in enumerate(input_elements)}
+    elements |= {i: layer.out_elements for i, layer in enumerate(layers)}
+    last_read = {index: i for i, layer in enumerate(layers) for index in layer.inputs}
+    last_read |= dict.fromkeys(outputs, len(layers))
+    live = peak = sum(elements[index] for index in elements if index < 0 and index in last_read)
+    for i, layer in enumerate(layers):
+        dying = {index for index in layer.inputs if last_read[index] == i}
+        reuses = in_place and layer.op in IN_PLACE and any(elements[index] == elements[i] for index in dying)
+        live += 0 if reuses else elements[i]
+        peak = max(peak, live)
+        live -= sum(elements[index] for index in dying) - (elements[i] if reuses else 0)
+        live -= 0 if i in last_read else elements[i]
+    return FLOAT_BYTES * peak
