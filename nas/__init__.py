@@ -9,11 +9,10 @@ The functions below are the public face of the package. Heavy libraries are impo
 
 from __future__ import annotations
 
-# Two functions share their name with a room of the package. Importing the rooms first leaves the names to the
-# functions; `from nas.search.run import Run` finds the room all the same.
-import nas.search
-import nas.space  # noqa: F401
-from nas.api import estimator, evaluate, load_run, network, search, space, target
+import sys
+from types import ModuleType
+
+from nas.api import compare, estimator, evaluate, load_run, network, search, space, target
 from nas.errors import NasError
 
 __version__ = "0.1.0"
@@ -21,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "NasError",
     "__version__",
+    "compare",
     "estimator",
     "evaluate",
     "load_run",
@@ -29,3 +29,17 @@ __all__ = [
     "space",
     "target",
 ]
+
+
+class _Face(ModuleType):
+    """Keeps `nas.search` and `nas.space` functions, though rooms of the package have the same names.
+
+    Importing a room sets it as an attribute of its parent. `from nas.search.run import Run` finds it all the same.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (isinstance(value, ModuleType) and callable(self.__dict__.get(name))):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face

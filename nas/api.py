@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from nas.space.decision import Choice
 
 
-def space(name: str) -> SearchSpace:
-    """Return the search space called `name`, e.g. "mbconv"."""
-    from nas import registry
+def space(name: str | PathLike[str]) -> SearchSpace:
+    """Return the search space called `name`, e.g. "mbconv", or declared in the file of that path, e.g. "own.yaml"."""
+    from nas.search.spaces import find_space
 
-    found: SearchSpace = registry.load("spaces", name)
-    return found
+    return find_space(str(name))
 
 
 def network(name: str) -> NetworkSpec:
@@ -72,8 +71,25 @@ def evaluate(
     return Problem(found, (), (), judge, device).evaluate(_codes(found, codes))
 
 
+def compare(architectures: Sequence[str | NetworkSpec], target: Target | str | None = None) -> pd.DataFrame:
+    """Return one row a network: counts, latency predicted on `target`, accuracy published and predicted.
+
+    Architectures are published names, codes, points of a run ("RUN#3") or networks. The columns are those of
+    `nas.search.comparison.Comparison.rows`.
+
+    Raises:
+        NasError: a name that means nothing.
+    """
+    from nas.hardware import load_target
+    from nas.search.comparison import compare as put_side_by_side
+    from nas.search.resolve import Resolved, resolve
+
+    found = [resolve(each) if isinstance(each, str) else Resolved(each.name, each) for each in architectures]
+    return put_side_by_side(found, load_target(target) if isinstance(target, str) else target).rows
+
+
 def search(
-    space: str = "mbconv",
+    space: str | PathLike[str] = "mbconv",
     target: str | None = None,
     strategy: str = "nsga2",
     estimator: str = "surrogate",
@@ -82,13 +98,16 @@ def search(
     max_macs: float | None = None,
     budget: int = 20_000,
     seed: int = 0,
+    start_from: Sequence[str] = (),
     out: str | PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Run:
     """Search a space for the best networks on a target; the result is kept in a run directory.
 
     Args:
-        budget: networks evaluated.
+        space: name of a space, or path of a space file.
+        budget: networks evaluated, those of `start_from` included.
+        start_from: published networks, codes or points of runs ("RUN#3") of the space, to be evaluated first.
         out: the run directory to make; by default an unused name under runs/.
         on_progress: called after every batch.
 
@@ -99,8 +118,9 @@ def search(
     from nas.search.loop import run_search, start_search
 
     values = {
-        "space": space, "target": target, "strategy": strategy, "estimator": estimator, "budget": budget, "seed": seed,
-        "max_latency_ms": max_latency_ms, "max_params": max_params, "max_macs": max_macs,
+        "space": str(space), "target": target, "strategy": strategy, "estimator": estimator, "budget": budget,
+        "seed": seed, "max_latency_ms": max_latency_ms, "max_params": max_params, "max_macs": max_macs,
+        "start_from": tuple(start_from),
     }  # fmt: skip
     return run_search(start_search(make_config(values), None if out is None else Path(out)), on_progress)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: more valid names than this are not all listed in a message
+MANY = 30
+
 
 class NasError(Exception):
     """Something the user asked for cannot be done; the message says what, where, and what would be right.
@@ -31,7 +34,17 @@ class UnknownNameError(NasError):
 def suggestion(name: str, valid: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" or the list of valid names, ready to be appended to a message."""
     names = sorted(valid)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    # effnet_b0 is short for efficientnet_b0 before it is a misspelling of something of its own length.
+    longer = sorted((valid_name for valid_name in names if len(name) > 2 and _in_order(name, valid_name)), key=len)
+    near = longer or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if near:
         return f"; did you mean {near[0]!r}?"
+    if len(names) > MANY:
+        return f"; {len(names)} are valid, such as {', '.join(names[:: len(names) // 4])}"
     return f"; valid: {', '.join(names)}" if names else "; none is installed"
+
+
+def _in_order(letters: str, text: str) -> bool:
+    """Whether `text` has all the letters, in their order."""
+    rest = iter(text)
+    return all(letter in rest for letter in letters)

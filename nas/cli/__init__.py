@@ -7,40 +7,6 @@ import os
 import sys
 from typing import NoReturn
 
-import typer
-from typer.exceptions import TyperException
-
-from nas.cli import export, listing, report, resume, search, show
-from nas.errors import NasError
-
-app = typer.Typer(
-    name="nas",
-    help="Search for the best network for your hardware.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("search")(search.search)
-app.command("resume")(resume.resume)
-app.command("show")(show.show)
-app.command("list")(listing.list_names)
-app.command("report")(report.report)
-app.command("export")(export.export)
-
-
-@app.callback(invoke_without_command=True)
-def root(
-    context: typer.Context,
-    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
-) -> None:
-    """Search for the best network for your hardware."""
-    if version:
-        from nas import __version__
-
-        typer.echo(f"nas {__version__}")
-        raise typer.Exit
-
 
 def main() -> None:
     """Run the command line; errors of the user end with one message and exit code 2, Ctrl-C with 130."""
@@ -49,11 +15,9 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        code = app(standalone_mode=False) or 0
-    except NasError as error:
-        _fail(str(error), error.exit_code)
-    except TyperException as error:
-        _fail(error.format_message(), 2)
+        code = _run()
+    except KeyboardInterrupt:
+        code = 130
     except BrokenPipeError:
         # The reader of our output went away (`nas ... | head`): nobody is left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -65,6 +29,21 @@ def main() -> None:
     sys.exit(code)
 
 
+def _run() -> int:
+    """Parse and do what was asked; returns the exit code. Imports happen here, where Ctrl-C is caught."""
+    from typer.exceptions import TyperException
+
+    from nas.cli.app import app
+    from nas.errors import NasError
+
+    try:
+        return app(standalone_mode=False) or 0
+    except NasError as error:
+        _fail(str(error), error.exit_code)
+    except TyperException as error:
+        _fail(error.format_message(), 2)
+
+
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"nas: {message}", err=True)
+    print(f"nas: {message}", file=sys.stderr)
     sys.exit(code)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: width of output that goes to a file or a pipe
 PLAIN_WIDTH = 130
+#: wider than any table
+UNBOUNDED = 10_000
 
 
 def console(stderr: bool = False) -> Console:
@@ -41,6 +43,11 @@ def plain_table(*columns: str, text: tuple[int, ...] = (0,)) -> Table:
     for i, column in enumerate(columns):
         table.add_column(column, justify="left" if i in text else "right", no_wrap=True)
     return table
+
+
+def fits(shown: Console, table: Table) -> bool:
+    """Whether no column of a table has to be made narrower on a console."""
+    return shown.measure(table, options=shown.options.update(width=UNBOUNDED)).maximum <= shown.width
 
 
 def print_json(value: Any) -> None:

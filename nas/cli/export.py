@@ -15,6 +15,7 @@ def export(
     architecture: Annotated[str, typer.Argument(help="RUN#3, a published network, or a code.")],
     format: Annotated[str, typer.Option(help="onnx, or torch (a source file and a state dict).")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; default: the run's exports/, or here.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Trained weights; default: random ones.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random weights.", min=0, max=2**63 - 1)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
@@ -31,13 +32,13 @@ def export(
         raise UnknownNameError("format", format, FORMATS)
     found = resolve(architecture)
     folder = out if out is not None else found.run.path / "exports" if found.run else Path()
-    written = write(found.spec, format, folder / found.label, seed)
+    written = write(found.spec, format, folder / found.label, seed, weights)
     if as_json:
         files = [str(file) for file in written.files]
-        print_json(asdict(written) | {"files": files, "weights": "untrained"})
+        print_json(asdict(written) | {"files": files, "weights": str(weights) if weights else "untrained"})
         return
     for file in written.files:
         typer.echo(f"Wrote     {file}")
     compared = f"maximum difference {written.max_difference:.2e} of outputs up to {written.max_output:.2g}"
     typer.echo(f"Checked   against torch with {written.checked_with}: {compared}")
-    typer.echo("Weights   untrained (random initialisation); train before use")
+    typer.echo(f"Weights   {weights or 'untrained (random initialisation); train before use'}")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import textwrap
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from nas.cli.console import console, plain_table, print_json
+from nas.cli.networks import check_networks, list_networks
+from nas.cli.show_space import size_text
+from nas.errors import NasError
 
 
 class Kind(StrEnum):
@@ -22,16 +26,31 @@ class Kind(StrEnum):
 
 def list_names(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    pattern: Annotated[str | None, typer.Argument(help="Networks only: part of a name, or e.g. 'resnet*'.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Networks only: published counts beside ours.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List what is installed: spaces, targets, strategies, estimators or published networks.
 
-    Example: nas list targets
+    With --check the exit code is 1 where a published count is missed.
+
+    Example: nas list networks 'efficientnet*'
     """
+    if kind is Kind.NETWORKS:
+        (check_networks if check else list_networks)(pattern, as_json)
+        return
+    if check or pattern is not None:
+        raise NasError(f"{'--check' if check else pattern!r} goes with `nas list networks` only")
     rows = _ROWS[kind]()
     if as_json:
         print_json(rows)
-        return
+    elif kind is Kind.SPACES:
+        _print_spaces(rows)
+    else:
+        _print_table(rows)
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
     columns = tuple(rows[0]) if rows else ("nothing installed",)
     table = plain_table(*columns, text=tuple(range(len(columns))))
     for column in table.columns:
@@ -41,7 +60,26 @@ def list_names(
     console().print(table)
 
 
+def _print_spaces(rows: list[dict[str, Any]]) -> None:
+    """A paragraph a space: codes can be as long as a line."""
+    width = max(len(row["space"]) for row in rows) + 2
+    out = console()
+    for row in rows:
+        accuracy = f"accuracy: {', '.join(row['accuracy'])}" if row["accuracy"] else "no accuracy estimate"
+        lines = [
+            f"{size_text(row['size'])} networks, {row['decisions']} decisions; {accuracy}",
+            row["description"], f"e.g. {row['example']}",
+        ]  # fmt: skip
+        first, *rest = [
+            line for text in lines for line in textwrap.wrap(text, max(20, out.width - width), break_on_hyphens=False)
+        ]
+        out.print(
+            "\n".join([f"{row['space']:{width}s}{first}", *[" " * width + line for line in rest]]), soft_wrap=True
+        )
+
+
 def _spaces() -> list[dict[str, Any]]:
+    """What a space says of itself; nothing here builds its blocks, which can take seconds."""
     import numpy as np
 
     from nas import registry
@@ -52,9 +90,10 @@ def _spaces() -> list[dict[str, Any]]:
         rows.append(
             {
                 "space": name,
-                "networks": space.size,
+                "size": space.size,
                 "decisions": len(space.decisions),
                 "description": space.description,
+                "accuracy": ["surrogate"] if space.surrogate is not None else [],
                 "example": space.format(space.sample(1, np.random.default_rng(0)))[0],
             }
         )
@@ -100,29 +139,9 @@ def _described(group: str, heading: str) -> list[dict[str, Any]]:
     ]
 
 
-def _networks() -> list[dict[str, Any]]:
-    from nas.space.catalogue import load_network, network_names
-
-    rows = []
-    for name in network_names():
-        spec = load_network(name)
-        cost = spec.cost()
-        rows.append(
-            {
-                "network": name,
-                "resolution": spec.resolution,
-                "params": cost["params"],
-                "MACs": cost["macs"],
-                "source": spec.source,
-            }
-        )
-    return rows
-
-
 _ROWS = {
     Kind.SPACES: _spaces,
     Kind.TARGETS: _targets,
     Kind.STRATEGIES: _strategies,
     Kind.ESTIMATORS: _estimators,
-    Kind.NETWORKS: _networks,
 }

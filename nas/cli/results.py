@@ -10,6 +10,8 @@ from nas.cli.console import console, front_table, plain_table, print_json, progr
 from nas.errors import InterruptedSearchError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from nas.search.problem import Problem
     from nas.search.run import Run
 
@@ -58,19 +60,28 @@ def print_preview(problem: Problem) -> None:
         out.print(f"Latency   predicted; {problem.target.held_out_text}")
     if problem.estimator is not None and problem.about_estimator is not None:
         out.print(f"Accuracy  {problem.estimator.origin}; {problem.about_estimator.note}")
+    out.print(ranges_table(problem))
+    if problem.constraints:
+        bounds = [f"{METRICS[c.metric].label} ≤ {METRICS[c.metric].text(c.upper)}" for c in problem.constraints]
+        n = preview.sampled
+        # No success in n draws: the share is below 3/n with 95 % confidence.
+        share = f"less than {3 / n:.2%}" if not (preview.feasible or preview.whole) else f"{preview.feasible / n:.1%}"
+        basis = "counted" if preview.whole else f"estimated from {n:,} sampled networks"
+        out.print(f"Budget    {', '.join(bounds)}: met by {share} of the space, {basis}")
+
+
+def ranges_table(problem: Problem) -> Table:
+    """Return smallest, median and largest value of every metric over the space, and what they are of."""
+    from nas.search.metrics import METRICS
+
+    preview = problem.preview
     table = plain_table("", "min", "median", "max", "origin", text=(0, 4))
     for name, (low, median, high) in preview.ranges.items():
         metric = METRICS[name]
         basis = "min and max of the whole space" if name in preview.exact else f"of {preview.sampled:,} sampled"
         numbers = [metric.number(value) for value in (low, median, high)]
         table.add_row(f"{metric.label} ({metric.unit})", *numbers, f"{problem.origin(name)}; {basis}")
-    out.print(table)
-    if problem.constraints:
-        bounds = [f"{METRICS[c.metric].label} ≤ {METRICS[c.metric].text(c.upper)}" for c in problem.constraints]
-        # No success in n draws: the share is below 3/n with 95 % confidence.
-        n = preview.sampled
-        share = f"{preview.feasible / n:.1%}" if preview.feasible else f"less than {3 / n:.2%}"
-        out.print(f"Budget    {', '.join(bounds)}: met by {share} of the space, estimated from {n:,} sampled networks")
+    return table
 
 
 def print_results(run: Run, rows: int) -> None:

@@ -11,7 +11,7 @@ from nas.cli.results import finish
 
 
 def search(
-    space: Annotated[str | None, typer.Option(help="Search space, e.g. mbconv.")] = None,
+    space: Annotated[str | None, typer.Option(help="Search space, e.g. mbconv, or a space file.yaml.")] = None,
     target: Annotated[str | None, typer.Option(help="Hardware target, e.g. pixel4.")] = None,
     strategy: Annotated[str | None, typer.Option(help="Search strategy: nsga2 (default) or random.")] = None,
     estimator: Annotated[str | None, typer.Option(help="Accuracy estimator: surrogate (default).")] = None,
@@ -20,6 +20,10 @@ def search(
     max_macs: Annotated[str | None, typer.Option(help="Upper bound, e.g. 390M.")] = None,
     budget: Annotated[int | None, typer.Option(help="Networks to evaluate (default 20000).")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed (default 0); same seed, same result.")] = None,
+    start_from: Annotated[
+        list[str] | None,
+        typer.Option(help="Evaluate this network first: a published one, a code, or RUN#3; may be repeated."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory to make; default: a new one under runs/.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with the same names; options win over it.")] = None,
     rows: Annotated[int, typer.Option(help="Points of the front to print.", min=2)] = 20,
@@ -35,6 +39,7 @@ def search(
     options = {
         "space": space, "target": target, "strategy": strategy, "estimator": estimator, "max_latency": max_latency,
         "max_params": max_params, "max_macs": max_macs, "budget": budget, "seed": seed, "out": out,
+        "start_from": start_from or None,
     }  # fmt: skip
     settings = (read_settings(config) if config is not None else {}) | settings_of(options)
     folder = settings.pop("out", None)

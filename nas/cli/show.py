@@ -2,42 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nas.cli.console import console, plain_table, print_json
+from nas.cli.console import console, fits, plain_table, print_json
+from nas.cli.networks import printed_count
+from nas.cli.show_space import show_space
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from nas.hardware import Target
+    from nas.search.network_table import BlockRow
     from nas.search.resolve import Resolved
 
 
 def show(
-    what: Annotated[str, typer.Argument(help="RUN, RUN#3, a published network, or a code such as 1311-6321-…")],
+    what: Annotated[str, typer.Argument(help="RUN, RUN#3, a space or space file, a published network, or a code.")],
     target: Annotated[str | None, typer.Option(help="Predict latency on this target.")] = None,
+    blocks: Annotated[bool, typer.Option("--blocks", help="Every block of a network, equal ones not folded.")] = False,
     rows: Annotated[int, typer.Option(help="Points of a front to print.", min=2)] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Show a run, or one network as a table of its blocks with the cost of each.
+    """Show a run, a search space, or one network as a table of its blocks with the cost of each.
 
     Example: nas show runs/mbconv-pixel4-nsga2-seed0#3
     """
     from pathlib import Path
 
+    from nas import registry
     from nas.hardware import load_target
     from nas.search.resolve import resolve
     from nas.search.run import RUNS, Run
+    from nas.search.spaces import find_space, is_file
 
     if "#" not in what and ((Path(what) / "config.yaml").is_file() or (RUNS / what / "config.yaml").is_file()):
         _show_run(Run.open(what), rows, as_json)
+        return
+    if is_file(what) or what in registry.names("spaces"):
+        show_space(find_space(what), as_json)
         return
     found = resolve(what)
     device = load_target(target) if target is not None else found.run.problem.target if found.run else None
     if as_json:
         print_json(_as_json(found, device))
     else:
-        _show_network(found, device)
+        _show_network(found, device, blocks)
 
 
 def _show_run(run: Any, rows: int, as_json: bool) -> None:
@@ -56,28 +68,62 @@ def _show_run(run: Any, rows: int, as_json: bool) -> None:
         out.print(f"\nNot finished; continue with: nas resume {run.path}")
 
 
-def _show_network(found: Resolved, target: Target | None) -> None:
+def _show_network(found: Resolved, target: Target | None, every_block: bool) -> None:
     from nas.search.metrics import METRICS
+    from nas.search.network_table import all_rows, folded_rows
 
-    out = console()
-    title = found.spec.name if found.code in (None, found.spec.name) else f"{found.spec.name} ({found.code})"
-    out.print(f"{title}  input {found.spec.resolution}×{found.spec.resolution}×{found.spec.in_channels}"
-              + (f"  {found.spec.source}" if found.spec.source else ""))  # fmt: skip
-    columns = ["part", "block", "input", "output", "params\ncomputed", "MACs M\ncomputed"]
-    columns += [f"{target.name} ms\npredicted"] if target else []
-    table = plain_table(*columns, text=(0, 1, 2, 3))
-    for row in block_rows(found, target):
-        numbers = [f"{row['params']:,}", f"{row['macs'] / 1e6:.2f}"]
-        numbers += [f"{row['latency_ms']:.2f}"] if target else []
-        table.add_row(row["part"], row["block"], row["input"], row["output"], *numbers)
-    out.print(table)
-    for name, value in found.spec.cost().items():
-        label = {"macs_thop": "MACs (THOP)", "weight_bytes": "weights"}.get(name, name)
+    out, spec = console(), found.spec
+    title = spec.name if found.code in (None, spec.name) else f"{spec.name} ({found.code})"
+    out.print(f"{title}  input {spec.resolution}×{spec.resolution}×{spec.in_channels}"
+              + (f"  {spec.source}" if spec.source else ""))  # fmt: skip
+    rows = all_rows(spec) if every_block else folded_rows(spec)
+    table = _block_table(rows, target, with_input=True)
+    # On a narrow terminal the input is left out: it is what came before.
+    out.print(table if fits(out, table) else _block_table(rows, target, with_input=False))
+    for name, value in spec.cost().items():
         metric = METRICS.get(name)
-        text = metric.text(value) if metric else f"{value / 1e6:.2f} M" + ("B" if name == "weight_bytes" else "")
-        out.print(f"{metric.label if metric else label:18s}{text}  ({value:,}, computed)")
-    for line in _predictions(found, target):
+        text = metric.text(value) if metric else f"{value / 1e6:.1f} M"
+        label = metric.label if metric else "MACs (THOP)"
+        out.print(f"{label:18s}{text}  ({value:,}, computed)")
+    for line in [*_predictions(found, target), *_published(found)]:
         out.print(line)
+
+
+def _block_table(rows: list[BlockRow], target: Target | None, with_input: bool) -> Table:
+    columns = [
+        "part",
+        "block",
+        "×",
+        *(["input"] if with_input else []),
+        "output",
+        "params\ncomputed",
+        "MACs M\ncomputed",
+    ]
+    columns += [f"{target.name} ms\npredicted"] if target else []
+    table = plain_table(*columns, text=(0, 1, 3, 4) if with_input else (0, 1, 3))
+    table.columns[1].no_wrap, table.columns[1].overflow = False, "fold"
+    for row in rows:
+        numbers = [f"{row.params:,}", f"{row.macs / 1e6:.2f}"]
+        numbers += [f"{sum(map(target.predictor.block_ms, row.blocks)):.2f}"] if target else []
+        times = str(row.repeats) if row.repeats > 1 else ""
+        table.add_row(row.part, row.text, times, *([row.input] if with_input else []), row.output, *numbers)
+    return table
+
+
+def _published(found: Resolved) -> list[str]:
+    """What others published of the network, and the spaces it is a point of."""
+    from nas.search.resolve import codes_in_spaces
+    from nas.space.catalogue import published_counts, published_top1
+
+    name, lines = found.spec.name, []
+    if figure := published_top1(name):
+        lines.append(f"{'top-1':18s}{figure.value:.1f} %  (published under its own recipe: {figure.source})")
+    for count in published_counts(name):
+        verdict = "agrees" if count.agree else f"DIFFERS from ours, {count.ours:,}"
+        lines.append(f"{count.quantity:18s}{printed_count(count)}  (published: {count.source}; {verdict})")
+    if found.code is None:
+        lines += [f"{'point of':18s}{space}:{code}" for space, code in codes_in_spaces(found.spec).items()]
+    return lines
 
 
 def _predictions(found: Resolved, target: Target | None) -> list[str]:
@@ -95,8 +141,10 @@ def _predictions(found: Resolved, target: Target | None) -> list[str]:
     if target is not None:
         mean, std = target.predictor.predict_spec(found.spec)
         low, high = target.predictor.interval(np.array([mean]), np.array([std]))
-        lines.append(f"{'latency':18s}{mean:.2f} ms, 90 % interval {low[0]:.2f} to {high[0]:.2f}  "
-                     f"(predicted on {target.name}; {target.held_out_text})")  # fmt: skip
+        about = f"predicted on {target.name}; {target.held_out_text}"
+        if target.extrapolates(sum(block.macs for block in found.spec.blocks)):
+            about += f"; extrapolated, valid for {target.profile.valid_for}"
+        lines.append(f"{'latency':18s}{mean:.2f} ms, 90 % interval {low[0]:.2f} to {high[0]:.2f}  ({about})")
     return lines
 
 
@@ -111,11 +159,27 @@ def block_rows(found: Resolved, target: Target | None) -> list[dict[str, Any]]:
 
 
 def _as_json(found: Resolved, target: Target | None) -> dict[str, Any]:
+    from nas.search.resolve import codes_in_spaces
+    from nas.space.catalogue import published_counts, published_top1
+
     result: dict[str, Any] = {"name": found.spec.name, "code": found.code, "source": found.spec.source}
     result |= {"resolution": found.spec.resolution, "cost": found.spec.cost(), "blocks": block_rows(found, target)}
+    origins = dict.fromkeys([*found.spec.cost(), "blocks.params", "blocks.macs"], "computed")
     if found.space is not None and found.code is not None:
         result["decisions"] = dict(found.space.decode(found.space.encode(found.code)).decisions)
+    else:
+        result["codes"] = codes_in_spaces(found.spec)
+    if figure := published_top1(found.spec.name):
+        result["published_top1"], origins["published_top1"] = figure.value, f"published: {figure.source}"
     if target is not None:
         mean, std = target.predictor.predict_spec(found.spec)
         result["latency_ms"] = {"target": target.name, "mean": mean, "std": std, "origin": "predicted"}
-    return result
+        origins |= {"latency_ms": "predicted", "blocks.latency_ms": "predicted"}
+    if found.run is not None:
+        row, problem = found.run.front.loc[found.point], found.run.problem
+        for name in problem.estimator.metrics if problem.estimator else ():
+            ends = {end: row[f"{name}_{end}"] for end in ("std", "low", "high") if f"{name}_{end}" in row}
+            result[name] = {"mean": row[name]} | ends
+            origins[name] = problem.origin(name)
+    counts = [asdict(count) | {"agrees": count.agree} for count in published_counts(found.spec.name)]
+    return result | {"published_counts": counts, "origins": origins}

@@ -39,8 +39,8 @@ class CostModel:
         )
 
     def bounds(self) -> dict[str, tuple[int, int]]:
-        """Return the smallest and largest params and MACs of the space, exact."""
-        low, high = self._additive.bounds()
+        """Return the smallest and largest params and MACs of the space; see `SearchSpace.bounds_attained`."""
+        low, high = self._space.bounds(self._additive)
         return {name: (int(low[i]), int(high[i])) for i, name in enumerate(("params", "macs"))}
 
 

@@ -5,51 +5,71 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from nas.errors import NasError
 from nas.estimators.base import About, Estimator, HasSpace
 from nas.estimators.regressor import Regressor
-from nas.space import Codes
-
-#: metric -> scale of the surrogate. `top1` is accuracy after full training; `top1_proxy` that after the short training
-#: which most of the data come from, and the scale to compare with the benchmark's own table.
-SCALES = {"top1": "full", "top1_proxy": "proxy"}
+from nas.space import Codes, SearchSpace
 
 
 class SurrogateEstimator(Estimator):
-    """Accuracy predicted by the surrogate that ships with the space, in microseconds a network."""
+    """Accuracy predicted by the surrogate that ships with the space, in microseconds a network.
+
+    `top1` is on the surrogate's last scale, the one its other scales are calibrated to: accuracy after full training,
+    say. Every other scale has a column of its own, `top1_<scale>`, to be compared with the data it was fitted to.
+    """
 
     metrics = ("top1",)
     origin = "predicted"
     cost_hint = "µs"
 
     def evaluate(self, problem: HasSpace, codes: Codes, fidelity: int | None = None) -> pd.DataFrame:
-        predictions = _regressor_of(problem).predict(problem.space.values(codes).astype(np.int64))
+        regressor = _regressor_of(problem)
+        predictions = regressor.predict(_decision_values(problem.space, regressor, codes))
+        *others, main = regressor.scales
         columns = {}
-        for metric, scale in SCALES.items():
-            if scale in predictions:
-                prediction = predictions[scale]
-                columns[metric] = prediction.mean
-                columns[f"{metric}_std"] = prediction.std
-                columns[f"{metric}_low"] = prediction.low
-                columns[f"{metric}_high"] = prediction.high
+        for metric, scale in {"top1": main, **{f"top1_{scale}": scale for scale in others}}.items():
+            prediction = predictions[scale]
+            columns[metric] = prediction.mean
+            columns[f"{metric}_std"] = prediction.std
+            columns[f"{metric}_low"] = prediction.low
+            columns[f"{metric}_high"] = prediction.high
         return pd.DataFrame(columns)
 
     def about(self, problem: HasSpace) -> About:
         metadata = _regressor_of(problem).metadata
-        held_out, full = metadata["held_out"], metadata["full_calibration"]
-        note = (
-            f"{metadata['note']}; fitted on {metadata['fitted_rows']:,} networks; held out: Kendall tau "
-            f"{held_out['kendall_tau']:.3f} ({held_out['networks']} networks, short training), mean error "
-            f"{full['mae']:.2f} points ({full['networks']}, full training)"
-        )
+        note = f"{metadata['note']}; fitted on {metadata['fitted_rows']:,} networks; held out: {_held_out(metadata)}"
         source = f"{metadata['source']}; {metadata['dataset']}; {metadata['licence']}"
         path = problem.space.surrogate
         assert path is not None
         return About(note, source, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _held_out(metadata: dict[str, Any]) -> str:
+    held_out = metadata["held_out"]
+    tau, networks = f"Kendall tau {held_out['kendall_tau']:.3f}", f"{held_out['networks']} networks"
+    if "full_calibration" not in metadata:
+        return f"{tau}, mean error {held_out['mae']:.2f} points ({networks})"
+    full = metadata["full_calibration"]
+    error = f"mean error {full['mae']:.2f} points ({full['networks']}, full training)"
+    return f"{tau} ({networks}, short training), {error}"
+
+
+def _decision_values(space: SearchSpace, regressor: Regressor, codes: Codes) -> npt.NDArray[np.int64]:
+    """Return int[n, D], the values of the decisions in the order the surrogate knows them in.
+
+    Raises:
+        NasError: the space lacks a decision of the surrogate, or has one it does not know.
+    """
+    expected, found = regressor.metadata.get("decisions", []), [decision.name for decision in space.decisions]
+    if strange := sorted(set(expected) ^ set(found)):
+        raise NasError(f"the accuracy surrogate of {space.name} is for other decisions: {strange[0]!r} is not in both")
+    return space.values(codes).astype(np.int64)[:, [found.index(name) for name in expected]]
 
 
 def _regressor_of(problem: HasSpace) -> Regressor:

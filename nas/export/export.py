@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from nas.errors import NasError, UnknownNameError
 from nas.export.source import to_source
+from nas.export.weights import import_state, read_state
 from nas.space import NetworkSpec
 
 if TYPE_CHECKING:
@@ -39,12 +40,15 @@ class Exported:
     checked_with: str
 
 
-def export(spec: NetworkSpec, format: str, stem: Path, seed: int = 0) -> Exported:
-    """Write a network with random (untrained) weights to `stem`.onnx, or `stem`.py and `stem`.pt.
+def export(spec: NetworkSpec, format: str, stem: Path, seed: int = 0, weights: Path | None = None) -> Exported:
+    """Write a network to `stem`.onnx, or `stem`.py and `stem`.pt.
+
+    Args:
+        weights: file of weights under our keys (see `nas.export.weights`); None for random, untrained ones.
 
     Raises:
-        NasError: an unknown format, a missing library, a file that cannot be written, or a check that fails; then
-            nothing is left behind.
+        NasError: an unknown format, a missing library, weights that do not fit, a file that cannot be written, or a
+            check that fails; then nothing is left behind.
     """
     import torch
 
@@ -52,21 +56,19 @@ def export(spec: NetworkSpec, format: str, stem: Path, seed: int = 0) -> Exporte
     writers = {"onnx": _export_onnx, "torch": _export_torch}
     if format not in writers:
         raise UnknownNameError("format", format, writers)
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        # Building networks draws random numbers; the caller's sequence of them stays as it was.
-        with (
-            torch.random.fork_rng(devices=[]),
-            tempfile.TemporaryDirectory(dir=stem.parent, prefix=f".{stem.name}.") as draft,
-        ):
-            torch.manual_seed(seed)
-            module = _settled(spec.build(), spec)
-            image = torch.randn(1, spec.in_channels, spec.resolution, spec.resolution)
-            written = writers[format](spec, module, image, Path(draft) / stem.name)
-            final = tuple(stem.with_name(file.name) for file in written.files)
-            _put_in_place(written.files, final)
-    except OSError as error:
-        raise NasError(f"cannot write {stem}: {error.strerror or error}") from None
+    # Building networks draws random numbers; the caller's sequence of them stays as it was.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = _settled(spec.build(), spec) if weights is None else import_state(spec, read_state(weights))
+        image = torch.randn(1, spec.in_channels, spec.resolution, spec.resolution)
+        try:
+            stem.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=stem.parent, prefix=f".{stem.name}.") as draft:
+                written = writers[format](spec, module, image, Path(draft) / stem.name)
+                final = tuple(stem.with_name(file.name) for file in written.files)
+                _put_in_place(written.files, final)
+        except OSError as error:
+            raise NasError(f"cannot write {stem}: {error.strerror or error}") from None
     return replace(written, files=final)
 
 

@@ -105,7 +105,7 @@ class LinearPredictor(LatencyPredictor):
 
     def bounds(self, space: SearchSpace) -> tuple[float, float]:
         milliseconds = np.array([[self.block_ms(block)] for block in space.vocabulary.blocks])
-        low, high = BlockTable(space.vocabulary, milliseconds).bounds()
+        low, high = space.bounds(BlockTable(space.vocabulary, milliseconds))
         return round(float(low[0]), 9), round(float(high[0]), 9)
 
     def _from_features(self, features: Array) -> tuple[Array, Array]:

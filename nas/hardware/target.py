@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from nas import registry
 from nas.errors import NasError, UnknownNameError
+from nas.hardware.lookup import LookupParameters, LookupPredictor
 from nas.hardware.predictor import LatencyPredictor, LinearParameters, LinearPredictor
 from nas.plain_yaml import load_yaml
 
@@ -36,8 +37,23 @@ class HeldOut(BaseModel):
     noise_floor: str
 
 
+class PublishedLatency(BaseModel):
+    """A whole network measured by others, beside what the predictor says of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: str
+    published_ms: float
+    predicted_ms: float
+    source: str
+
+
 class Profile(BaseModel):
-    """profile.yaml: what was measured, on what, by whom, when, and how well the predictor does."""
+    """profile.yaml: what was measured, on what, by whom, when, and how well the predictor does.
+
+    What the source does not state reads "not stated". A predictor without held-out measurements of whole networks has
+    no `held_out`, and says what it makes of `published` ones.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,8 +73,23 @@ class Profile(BaseModel):
     licence: str
     fitted_on: str
     valid_for: str
+    #: multiply-adds of the smallest and the largest network measured; outside, predictions are marked as extrapolated
+    measured_macs: tuple[float, float] | None = None
     not_measured: str
-    held_out: HeldOut
+    held_out: HeldOut | None = None
+    published: tuple[PublishedLatency, ...] = ()
+
+    @model_validator(mode="after")
+    def _checked(self) -> Profile:
+        if self.held_out is None and not self.published:
+            raise ValueError("needs held_out, or published latencies to compare with")
+        return self
+
+
+class _AnyParameters(BaseModel):
+    """The part of predictor.json that says which predictor the rest is for."""
+
+    kind: Literal["linear-kernels", "lookup"]
 
 
 @dataclass(frozen=True)
@@ -74,10 +105,20 @@ class Target:
     def name(self) -> str:
         return self.profile.name
 
+    def extrapolates(self, macs: float) -> bool:
+        """Whether a network of so many multiply-adds is outside what was measured."""
+        measured = self.profile.measured_macs
+        return measured is not None and not measured[0] <= macs <= measured[1]
+
     @property
     def held_out_text(self) -> str:
-        """The predictor's held-out error in a few words."""
+        """The predictor's held-out error in a few words; without one, what it makes of published latencies."""
         held_out = self.profile.held_out
+        if held_out is None:
+            compared = (
+                f"{p.network} {p.predicted_ms:.1f} ms, published {p.published_ms:g} ms" for p in self.profile.published
+            )
+            return f"no held-out measurements; {'; '.join(compared)}"
         error = f"{held_out.mean_absolute_percentage_error:.1f} %"
         return f"{held_out.protocol} error {error} on {held_out.networks} networks"
 
@@ -112,9 +153,15 @@ def read_target(folder: Path) -> Target:
     """
     profile_file, predictor_file = folder / "profile.yaml", folder / "predictor.json"
     profile = _parse(Profile, profile_file, load_yaml)
-    parameters = _parse(LinearParameters, predictor_file, json.loads)
+    predictor = _read_predictor(predictor_file)
     digest = hashlib.sha256(predictor_file.read_bytes()).hexdigest()
-    return Target(profile, LinearPredictor(parameters), digest)
+    return Target(profile, predictor, digest)
+
+
+def _read_predictor(path: Path) -> LatencyPredictor:
+    if _parse(_AnyParameters, path, json.loads).kind == "lookup":
+        return LookupPredictor(_parse(LookupParameters, path, json.loads))
+    return LinearPredictor(_parse(LinearParameters, path, json.loads))
 
 
 def _parse(model: type[Model], path: Path, parse: Callable[[str], Any]) -> Model:

@@ -9,6 +9,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "relu6": nn.ReLU6,
     "silu": nn.SiLU,
+    "gelu": nn.GELU,
     "hardswish": nn.Hardswish,
     "sigmoid": nn.Sigmoid,
     "hardsigmoid": nn.Hardsigmoid,
@@ -66,8 +67,9 @@ class SqueezeExcite(nn.Module):
 class InvertedResidual(nn.Module):
     """MBConv (Sandler et al., 2018): expand 1x1, depthwise, optional squeeze-and-excite, linear project 1x1.
 
-    Without expansion (`mid_channels == in_channels`) the first convolution is left out. The input is added to the
-    output where shapes allow it.
+    Without expansion (`mid_channels == in_channels`) the first convolution is left out unless `always_expand`. With
+    `groups` the pointwise convolutions are grouped and channels shuffled before the depthwise one. The input is added
+    to the output where shapes allow it.
     """
 
     def __init__(
@@ -83,17 +85,21 @@ class InvertedResidual(nn.Module):
         se_gate: str = "sigmoid",
         norm_eps: float = 1e-5,
         padding: tuple[int, int] | None = None,
+        groups: int = 1,
+        always_expand: bool = False,
     ):
         super().__init__()
         layers: list[nn.Module] = []
-        if mid_channels != in_channels:
-            layers.append(ConvNormAct(in_channels, mid_channels, 1, activation=activation, norm_eps=norm_eps))
+        if mid_channels != in_channels or always_expand:
+            layers.append(ConvNormAct(in_channels, mid_channels, 1, 1, groups, activation, norm_eps))
+        if groups > 1:
+            layers.append(nn.ChannelShuffle(groups))
         layers.append(
             ConvNormAct(mid_channels, mid_channels, kernel, stride, mid_channels, activation, norm_eps, padding)
         )
         if squeeze_channels:
             layers.append(SqueezeExcite(mid_channels, squeeze_channels, se_activation, se_gate))
-        layers.append(ConvNormAct(mid_channels, out_channels, 1, activation="none", norm_eps=norm_eps))
+        layers.append(ConvNormAct(mid_channels, out_channels, 1, 1, groups, "none", norm_eps))
         self.body = nn.Sequential(*layers)
         self.residual = stride == 1 and in_channels == out_channels
 
@@ -116,5 +122,7 @@ class GlobalPool(nn.Module):
 class DenseLayer(nn.Sequential):
     """Dropout, fully connected layer, activation."""
 
-    def __init__(self, in_features: int, out_features: int, activation: str = "none", dropout: float = 0.0):
-        super().__init__(nn.Dropout(dropout), nn.Linear(in_features, out_features), ACTIVATIONS[activation]())
+    def __init__(
+        self, in_features: int, out_features: int, activation: str = "none", dropout: float = 0.0, bias: bool = True
+    ):
+        super().__init__(nn.Dropout(dropout), nn.Linear(in_features, out_features, bias), ACTIVATIONS[activation]())

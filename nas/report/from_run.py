@@ -77,6 +77,8 @@ def command(run: Run) -> str:
     """Return the command that does the search of a run again."""
     config = run.config
     words = ["nas", "search", "--space", config.space]
+    for code in config.start_from:
+        words += ["--start-from", code]
     words += ["--target", config.target] if config.target else []
     words += ["--strategy", config.strategy, "--budget", str(config.budget), "--seed", str(config.seed)]
     words += ["--max-latency", f"{config.max_latency_ms:g}ms"] if config.max_latency_ms else []

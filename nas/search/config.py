@@ -21,7 +21,14 @@ _WITH_UNIT = {"max_latency": "max_latency_ms", "max_params": "max_params", "max_
 
 
 class SearchConfig(BaseModel):
-    """Everything the options of `nas search` say. `budget` counts evaluated networks."""
+    """Everything the options of `nas search` say.
+
+    Args:
+        space: a registered name; before a run is made, also the path of a space file.
+        space_declaration: the content of the space file, so that a run can go on when the file is gone.
+        start_from: networks to evaluate first; in the configuration of a run, their code strings.
+        budget: networks evaluated, those of `start_from` included.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -34,6 +41,9 @@ class SearchConfig(BaseModel):
     max_macs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     budget: int = Field(default=20_000, ge=1)
     seed: int = Field(default=0, ge=0)
+    #: YAML has lists only
+    start_from: tuple[str, ...] = Field(default=(), strict=False)
+    space_declaration: dict[str, Any] | None = None
 
     @property
     def upper_bounds(self) -> dict[str, float]:
@@ -72,13 +82,15 @@ def settings_of(values: Mapping[str, Any], origin: str = "") -> dict[str, Any]:
         NasError: an unknown key (with the nearest valid one), or a bad quantity.
     """
     where = f"{origin}: " if origin else ""
-    known = set(SearchConfig.model_fields) | set(_WITH_UNIT) | {"out"}
+    known = (set(SearchConfig.model_fields) - {"space_declaration"}) | set(_WITH_UNIT) | {"out"}
     settings: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
             raise NasError(f"{where}unknown key {key!r}{suggestion(str(key), known)}")
         if key == "out" and not isinstance(value, str | Path | None):
             raise NasError(f"{where}out is {value!r}, expected a path")
+        if key == "start_from" and isinstance(value, str):
+            value = (value,)
         if value is not None:
             field = _WITH_UNIT.get(key, key)
             settings[field] = parse_quantity(key, value, where) if key in _WITH_UNIT else value

@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 
 from nas import registry
+from nas.errors import NasError
 from nas.search.config import SearchConfig
 from nas.search.problem import Problem
 from nas.search.run import Archive, Run
+from nas.search.seeds import seed_codes
+from nas.search.spaces import with_declaration
 from nas.space import Codes
 from nas.strategies.base import Strategy
 
@@ -33,10 +36,21 @@ OnProgress = Callable[[Progress], None]
 def start_search(config: SearchConfig, out: Path | None = None) -> Run:
     """Check a configuration against its space and make the run directory; nothing is evaluated for the record yet.
 
+    The configuration of the run holds the content of a space file and the codes of `start_from`, not their names.
+
     Raises:
-        NasError: unknown names, bounds that cannot be met, a directory that cannot be written.
+        NasError: unknown names, a space without accuracy, networks to start from that are not in the space or more
+            than the budget, bounds that cannot be met, a directory that cannot be written.
     """
+    config = with_declaration(config)
     problem = Problem.from_config(config)
+    problem.check_accuracy()
+    config = config.model_copy(update={"start_from": seed_codes(problem.space, config.start_from)})
+    if len(config.start_from) > config.budget:
+        raise NasError(
+            f"a budget of {config.budget} does not cover the {len(config.start_from)} networks to start from; "
+            f"raise it to at least {len(config.start_from)}"
+        )
     problem.check_feasible()
     return Run.create(config, problem, out)
 
@@ -44,8 +58,8 @@ def start_search(config: SearchConfig, out: Path | None = None) -> Run:
 def run_search(run: Run, on_progress: OnProgress | None = None) -> Run:
     """Bring a run to its budget from wherever it stands, then write its front.
 
-    The recorded history is told to a fresh strategy batch by batch, so a resumed run proposes exactly what it would
-    have proposed without the interruption.
+    The networks to start from are the first batch, whatever the strategy. The recorded history is told to a fresh
+    strategy batch by batch, so a resumed run proposes exactly what it would have proposed without the interruption.
 
     Raises:
         NasError: the run cannot be read or written, or its models have changed.
@@ -69,8 +83,10 @@ def run_search(run: Run, on_progress: OnProgress | None = None) -> Run:
         rows = history.batches == batch
         learn(history.codes[rows], history.metrics[rows])
     evaluated, batch = len(history), len(batches)
+    seeds = [problem.space.encode(code) for code in run.config.start_from]
     while evaluated < budget:
-        codes = strategy.ask(min(strategy.batch_size, budget - evaluated))
+        first = seeds and not evaluated
+        codes = np.stack(seeds) if first else strategy.ask(min(strategy.batch_size, budget - evaluated))
         if not len(codes):
             break
         metrics = problem.evaluate(codes)

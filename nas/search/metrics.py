@@ -45,5 +45,6 @@ METRICS = {
         Metric("macs", "MACs", "M", 1e6, 1),
         Metric("params", "params", "M", 1e6, 2),
         Metric("peak_activation_bytes", "peak activations", "MB", 1e6, 2),
+        Metric("weight_bytes", "weights", "MB", 1e6, 2),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +16,7 @@ from nas.estimators.base import About, Estimator
 from nas.hardware import Target, load_target
 from nas.search.config import SearchConfig
 from nas.search.metrics import METRICS
+from nas.search.spaces import space_of
 from nas.space import Codes, SearchSpace
 
 #: networks drawn, always with the same seed, to describe a space before a search
@@ -27,7 +29,7 @@ class Preview:
 
     Args:
         size: number of distinct networks.
-        sampled: networks drawn uniformly to describe the rest.
+        sampled: networks drawn uniformly to describe the rest; all of them where the space is no larger.
         ranges: for each metric minimum, median and maximum.
         exact: metrics whose minimum and maximum hold for the whole space, not for the sample alone.
         feasible: how many of the sampled networks meet all constraints.
@@ -38,6 +40,11 @@ class Preview:
     ranges: dict[str, tuple[float, float, float]]
     exact: frozenset[str]
     feasible: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether every network of the space was looked at."""
+        return self.sampled == self.size
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Problem:
         Raises:
             NasError: an unknown name, or a latency budget without a target.
         """
-        space: SearchSpace = registry.load("spaces", config.space)
+        space = space_of(config)
         registry.load("strategies", config.strategy)
         estimator: Estimator = registry.load("estimators", config.estimator)()
         target = load_target(config.target) if config.target is not None else None
@@ -106,7 +113,7 @@ class Problem:
 
     @cached_property
     def bounds(self) -> dict[str, tuple[float, float]]:
-        """Smallest and largest value over the whole space, for the metrics that are sums over blocks."""
+        """Limits over the whole space of the metrics that are sums over blocks; see `SearchSpace.bounds_attained`."""
         bounds: dict[str, tuple[float, float]] = dict(cost_model(self.space).bounds())
         if self.target is not None:
             bounds["latency_ms"] = self.target.predictor.bounds(self.space)
@@ -120,13 +127,19 @@ class Problem:
             name: (float(metrics[name].min()), float(metrics[name].median()), float(metrics[name].max()))
             for name in self.metrics
         }
-        for name, (low, high) in self.bounds.items():
+        exact = set(self.bounds) if self.space.bounds_attained else set()
+        for name in exact:
+            low, high = self.bounds[name]
             ranges[name] = (low, ranges[name][1], high)
+        if len(metrics) == self.space.size:
+            exact = set(self.metrics)
         feasible = int((violation(metrics, self.constraints) == 0).sum())
-        return Preview(self.space.size, len(metrics), ranges, frozenset(self.bounds), feasible)
+        return Preview(self.space.size, len(metrics), ranges, frozenset(exact), feasible)
 
     @cached_property
     def _sample_metrics(self) -> pd.DataFrame:
+        if self.space.size <= PREVIEW_SAMPLE:
+            return self.evaluate(self.space.all_codes())
         return self.evaluate(self.space.sample(PREVIEW_SAMPLE, np.random.default_rng(0)))
 
     def box(self) -> Box:
@@ -137,6 +150,21 @@ class Problem:
             if objective.metric in self.bounds:
                 low[m], high[m] = self.bounds[objective.metric]
         return Box(tuple(map(float, low)), tuple(map(float, high)))
+
+    def check_accuracy(self) -> None:
+        """Refuse a space on which the estimator says nothing.
+
+        Raises:
+            NasError: names the spaces whose accuracy can be estimated.
+        """
+        try:
+            _ = self.about_estimator
+        except NasError as error:
+            covered = ", ".join(dict.fromkeys(problem.space.name for problem in estimated_problems())) or "none"
+            raise NasError(
+                f"a search needs an accuracy estimate: {error}; spaces that have one: {covered}; an estimator of your "
+                "own is found by the entry point nas.estimators"
+            ) from None
 
     def check_feasible(self) -> None:
         """Refuse bounds that no network of the space can meet.
@@ -156,3 +184,15 @@ class Problem:
                     f"network in {self.space.name}{on} ({reachable:g} {metric.unit}); raise it to at least "
                     f"{reachable:g} {metric.unit}"
                 )
+
+
+def estimated_problems() -> Iterator[Problem]:
+    """Every registered space with every estimator that says something about its accuracy."""
+    for estimator in registry.names("estimators"):
+        for name in registry.names("spaces"):
+            problem = Problem(registry.load("spaces", name), (), (), registry.load("estimators", estimator)())
+            try:
+                _ = problem.about_estimator
+            except NasError:
+                continue
+            yield problem

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nas import registry
 from nas.errors import NasError, suggestion
 from nas.search.run import Run
+from nas.search.spaces import find_space
 from nas.space import NetworkSpec, SearchSpace
 from nas.space.catalogue import load_network, network_names
 
@@ -31,28 +32,53 @@ class Resolved:
 
 
 def resolve(text: str) -> Resolved:
-    """Return the architecture that `RUN#3`, a published name, or `SPACE:CODE` names.
+    """Return the architecture that `RUN#3`, a published name, a code or `SPACE:CODE` names.
+
+    SPACE is a registered name or the path of a space file.
 
     Raises:
-        NasError: nothing is called so; says what is near.
+        NasError: nothing is called so, or several spaces have the code; says what is near.
     """
     if "#" in text:
         return _point_of_run(text)
     if text in network_names():
         return Resolved(text, load_network(text))
-    space_name, colon, code = text.partition(":")
+    space_name, colon, code = text.rpartition(":")
     if colon:
-        space: SearchSpace = registry.load("spaces", space_name)
-        return Resolved(f"{space_name}-{code}", space.spec(code), space, code)
-    for space_name in registry.names("spaces"):
-        space = registry.load("spaces", space_name)
+        return _member(find_space(space_name), code)
+    spaces = [space for space in map(find_space, registry.names("spaces")) if _has(space, text)]
+    if len(spaces) > 1:
+        raise NasError(
+            f"{text!r} is a code of several spaces; say which: " + ", ".join(f"{s.name}:{text}" for s in spaces)
+        )
+    if not spaces:
+        near = suggestion(text, [*network_names(), *registry.names("spaces")])
+        raise NasError(f"{text!r} is no published network, no space, no code and no point of a run (RUN#3){near}")
+    return _member(spaces[0], text)
+
+
+def codes_in_spaces(spec: NetworkSpec) -> dict[str, str]:
+    """Return the code string of a network in every registered space that it is a point of."""
+    codes = {}
+    for space in map(find_space, registry.names("spaces")):
         try:
-            return Resolved(f"{space_name}-{text}", space.spec(text), space, text)
+            codes[space.name] = space.format(space.encode(spec)[None])[0]
         except NasError:
             continue
-    raise NasError(
-        f"{text!r} is no published network, no code and no point of a run (RUN#3){suggestion(text, network_names())}"
-    )
+    return codes
+
+
+def _has(space: SearchSpace, code: str) -> bool:
+    try:
+        space.encode(code)
+    except NasError:
+        return False
+    return True
+
+
+def _member(space: SearchSpace, code: str) -> Resolved:
+    spec = space.spec(code)
+    return Resolved(f"{space.name}-{code}", spec, space, code)
 
 
 def _point_of_run(text: str) -> Resolved:

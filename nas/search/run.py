@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -25,6 +26,7 @@ from nas.plain_yaml import load_yaml
 from nas.search.config import SearchConfig
 from nas.search.problem import Problem
 from nas.search.store import History, RunStore
+from nas.space import SearchSpace
 
 RUNS = Path("runs")
 
@@ -38,7 +40,7 @@ class RunRecord(BaseModel):
     box: Box
     created: str
     versions: dict[str, str]
-    #: SHA-256 of the fitted models the metrics come from
+    #: SHA-256 of the space and of the fitted models the metrics come from
     digests: dict[str, str]
 
 
@@ -111,10 +113,10 @@ class Run:
         return Problem.from_config(self.config)
 
     def check_reproducible(self) -> None:
-        """Refuse to continue with other fitted models than the run began with.
+        """Refuse to continue in another space or with other fitted models than the run began with.
 
         Raises:
-            NasError: names the model that has changed since.
+            NasError: names what has changed since.
         """
         for name, digest in model_digests(self.problem).items():
             if self.record.digests.get(name) != digest:
@@ -231,13 +233,20 @@ def nearest_to_feasible(metrics: pd.DataFrame, constraints: tuple[Constraint, ..
 
 
 def model_digests(problem: Problem) -> dict[str, str]:
-    """Return the SHA-256 of each fitted model that the metrics of a problem come from."""
-    digests = {}
+    """Return the SHA-256 of the space of a problem and of each fitted model that its metrics come from."""
+    digests = {"space": _space_digest(problem.space)}
     if problem.about_estimator is not None:
         digests["estimator"] = problem.about_estimator.digest
     if problem.target is not None:
         digests["latency predictor"] = problem.target.digest
     return digests
+
+
+def _space_digest(space: SearchSpace) -> str:
+    """SHA-256 of the decisions and of the networks that the first and the last choice of each give."""
+    ends = np.array([[0] * len(space.decisions), [len(d.choices) - 1 for d in space.decisions]], dtype=np.int8)
+    networks = [space.spec(code) for code in space.canonical(ends)]
+    return hashlib.sha256(repr((space.decisions, networks)).encode()).hexdigest()
 
 
 def _free_path(config: SearchConfig) -> Path:

@@ -59,31 +59,45 @@ class Block(ABC):
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the primitive operations in order of execution."""
-        return tuple(self._traced[0].layers)
+        return tuple(self.traced()[0].layers)
 
-    @cached_property
-    def _traced(self) -> tuple[Trace, Tensor]:
+    def traced(self) -> tuple[Trace, Tensor]:
+        """Return the trace of the block alone, and what comes out of it."""
         trace = Trace()
         inputs = [trace.input(channels, size) for channels, size in self.input_shapes]
         return trace, self.trace(trace, *inputs)
 
     @cached_property
+    def _counts(self) -> tuple[int, int, int, int]:
+        """What the layers add up to; they themselves are not kept, a space can have a hundred thousand blocks."""
+        trace, output = self.traced()
+        layers = trace.layers
+        return (
+            sum([layer.params for layer in layers]),
+            sum([layer.macs for layer in layers]),
+            sum([layer.macs_thop for layer in layers]),
+            trace.peak_bytes(output),
+        )
+
+    @property
     def params(self) -> int:
-        return sum(layer.params for layer in self.layers())
+        """Trainable parameters."""
+        return self._counts[0]
 
-    @cached_property
+    @property
     def macs(self) -> int:
-        return sum(layer.macs for layer in self.layers())
+        """Multiply-adds of convolutions and linear layers for one image."""
+        return self._counts[1]
 
-    @cached_property
+    @property
     def macs_thop(self) -> int:
-        return sum(layer.macs_thop for layer in self.layers())
+        """Multiply-adds for one image as THOP 0.1 counts them."""
+        return self._counts[2]
 
-    @cached_property
+    @property
     def peak_activation_bytes(self) -> int:
         """Largest sum of activations alive at one time inside the block, float32, batch 1."""
-        trace, output = self._traced
-        return trace.peak_bytes(output)
+        return self._counts[3]
 
     @property
     def shape(self) -> tuple[str, str]:
@@ -115,17 +129,18 @@ class PoolBlock(Block):
 
 @dataclass(frozen=True)
 class DenseBlock(Block):
-    """Dropout, fully connected layer with bias, activation, on a pooled feature vector."""
+    """Dropout, fully connected layer, activation, on a pooled feature vector."""
 
     activation: str = "none"
     dropout: float = 0.0
+    bias: bool = True
 
     def trace(self, trace: Trace, *inputs: Tensor) -> Tensor:
-        return trace.act(trace.linear(inputs[0], self.out_channels), self.activation)
+        return trace.act(trace.linear(inputs[0], self.out_channels, self.bias), self.activation)
 
     def module_call(self) -> tuple[str, dict[str, Any]]:
         arguments = {"in_features": self.in_channels, "out_features": self.out_channels}
-        return "DenseLayer", arguments | {"activation": self.activation, "dropout": self.dropout}
+        return "DenseLayer", arguments | {"activation": self.activation, "dropout": self.dropout, "bias": self.bias}
 
     def describe(self) -> str:
         return f"fc_c{self.out_channels}"

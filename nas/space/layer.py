@@ -9,13 +9,12 @@ Two counting conventions of multiply-adds are in use and both are named wherever
 `macs_thop`
     What the widely used counter THOP 0.1 (pytorch-OpCounter) prints: the above, plus 4 for every element that
     passes an affine batch normalisation, plus (k + 1) for every output element of an adaptive average pool over
-    k inputs. The multiply-adds of Accel-NASBench are counted so.
+    k inputs and 1 for every one of any other average pool. The multiply-adds of Accel-NASBench are counted so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 #: "pool" is the global average pool, "mul" the gating of squeeze-and-excite, "add" a sum of tensors, "scale" a factor
 #: for each channel (layer scale), "grn" global response normalisation, "zeros" a tensor of zeros
@@ -34,9 +33,8 @@ _PARAMS_PER_CHANNEL: dict[Op, int] = {"batch_norm": 2, "layer_norm": 2, "grn": 2
 FLOAT_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """One primitive operation on square feature maps.
+class Layer(NamedTuple):
+    """One primitive operation on feature maps, square ones but inside a pair of 1×k and k×1 convolutions.
 
     Args:
         op: what it does.
@@ -44,6 +42,7 @@ class Layer:
         in_channels, out_channels: channels of the first input and of the output.
         in_size, out_size: height and width of the first input and of the output, in pixels.
         kernel, stride, groups: of a convolution or pool, 1 elsewhere.
+        in_width, out_width, kernel_width: where the width is not the height; None where it is.
         bias: whether a convolution or linear layer adds a bias.
         function: name of the activation of an "act".
     """
@@ -59,14 +58,17 @@ class Layer:
     groups: int = 1
     bias: bool = False
     function: str = ""
+    in_width: int | None = None
+    out_width: int | None = None
+    kernel_width: int | None = None
 
     @property
     def in_elements(self) -> int:
-        return self.in_channels * self.in_size**2
+        return self.in_channels * self.in_size * (self.in_width or self.in_size)
 
     @property
     def out_elements(self) -> int:
-        return self.out_channels * self.out_size**2
+        return self.out_channels * self._out_pixels
 
     @property
     def params(self) -> int:
@@ -78,7 +80,7 @@ class Layer:
     @property
     def macs(self) -> int:
         """Multiply-adds of convolutions and linear layers for one image."""
-        return self._weights * self.out_size**2 if self.op in ("conv", "linear") else 0
+        return self._weights * self._out_pixels if self.op in ("conv", "linear") else 0
 
     @property
     def macs_thop(self) -> int:
@@ -87,6 +89,8 @@ class Layer:
             return 4 * self.out_elements
         if self.op == "pool":
             return (self.in_size**2 + 1) * self.out_channels
+        if self.op == "avg_pool":
+            return self.out_elements
         return self.macs
 
     @property
@@ -95,4 +99,8 @@ class Layer:
 
     @property
     def _weights(self) -> int:
-        return self.in_channels // self.groups * self.out_channels * self.kernel**2
+        return self.in_channels // self.groups * self.out_channels * self.kernel * (self.kernel_width or self.kernel)
+
+    @property
+    def _out_pixels(self) -> int:
+        return self.out_size * (self.out_width or self.out_size)

@@ -43,7 +43,60 @@ class ConvBlock(Block):
 class InvertedResidualBlock(Block):
     """MBConv: pointwise expansion, depthwise convolution, optional squeeze-and-excite, linear pointwise projection.
 
-    `squeeze_channels` is the width of the squeeze-and-excite bottleneck, 0 for none.
+    Without expansion (`mid_channels == in_channels`) the first convolution is left out unless `always_expand`. With
+    `groups` the pointwise convolutions are grouped and channels shuffled before the depthwise one, as in FBNet (Wu et
+    al., 2019). `squeeze_channels` is the width of the squeeze-and-excite bottleneck, 0 for none.
+    """
+
+    mid_channels: int = 0
+    kernel: int = 3
+    stride: int = 1
+    squeeze_channels: int = 0
+    activation: str = "relu"
+    se_activation: str = "relu"
+    se_gate: str = "sigmoid"
+    norm_eps: float = NORM_EPS
+    padding: tuple[int, int] | None = None
+    groups: int = 1
+    always_expand: bool = False
+
+    @property
+    def out_size(self) -> int:
+        return downsampled(self.in_size, self.stride)
+
+    @property
+    def residual(self) -> bool:
+        return self.stride == 1 and self.in_channels == self.out_channels
+
+    def trace(self, trace: Trace, *inputs: Tensor) -> Tensor:
+        (x,) = inputs
+        y, mid = x, self.mid_channels
+        if mid != self.in_channels or self.always_expand:
+            y = trace.conv_norm_act(y, mid, groups=self.groups, activation=self.activation)
+        if self.groups > 1:
+            y = trace.shuffle(y)
+        y = trace.conv_norm_act(y, mid, self.kernel, self.stride, groups=mid, activation=self.activation)
+        if self.squeeze_channels:
+            y = trace.squeeze_excite(y, self.squeeze_channels, self.se_activation, self.se_gate)
+        y = trace.conv_norm_act(y, self.out_channels, groups=self.groups)
+        return trace.add(x, y) if self.residual else y
+
+    def module_call(self) -> tuple[str, dict[str, Any]]:
+        return "InvertedResidual", module_arguments(self)
+
+    def describe(self) -> str:
+        expand = self.mid_channels / self.in_channels
+        text = f"ir_k{self.kernel}_s{self.stride}_e{expand:.3g}_c{self.out_channels}"
+        text += "_se" if self.squeeze_channels else ""
+        return text + f"_g{self.groups}" if self.groups > 1 else text
+
+
+@dataclass(frozen=True)
+class FusedMBConvBlock(Block):
+    """Fused-MBConv (Tan & Le, 2021): k × k expansion, optional squeeze-and-excite, linear pointwise projection.
+
+    Without expansion (`mid_channels == in_channels`) it is one k × k convolution with activation, on the gated input
+    where there is squeeze-and-excite.
     """
 
     mid_channels: int = 0
@@ -66,21 +119,23 @@ class InvertedResidualBlock(Block):
 
     def trace(self, trace: Trace, *inputs: Tensor) -> Tensor:
         (x,) = inputs
-        y, mid = x, self.mid_channels
-        if mid != self.in_channels:
-            y = trace.conv_norm_act(y, mid, activation=self.activation)
-        y = trace.conv_norm_act(y, mid, self.kernel, self.stride, groups=mid, activation=self.activation)
+        y, expands = x, self.mid_channels != self.in_channels
+        if expands:
+            y = trace.conv_norm_act(y, self.mid_channels, self.kernel, self.stride, activation=self.activation)
         if self.squeeze_channels:
             y = trace.squeeze_excite(y, self.squeeze_channels, self.se_activation, self.se_gate)
-        y = trace.conv_norm_act(y, self.out_channels)
+        if expands:
+            y = trace.conv_norm_act(y, self.out_channels)
+        else:
+            y = trace.conv_norm_act(y, self.out_channels, self.kernel, self.stride, activation=self.activation)
         return trace.add(x, y) if self.residual else y
 
     def module_call(self) -> tuple[str, dict[str, Any]]:
-        return "InvertedResidual", module_arguments(self)
+        return "FusedMBConv", module_arguments(self)
 
     def describe(self) -> str:
         expand = self.mid_channels / self.in_channels
-        text = f"ir_k{self.kernel}_s{self.stride}_e{expand:.3g}_c{self.out_channels}"
+        text = f"er_k{self.kernel}_s{self.stride}_e{expand:.3g}_c{self.out_channels}"
         return text + "_se" if self.squeeze_channels else text
 
 

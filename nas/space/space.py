@@ -17,9 +17,12 @@ import numpy.typing as npt
 from nas.errors import NasError, suggestion
 from nas.space.decision import Choice, Decision, DecisionTree, word
 from nas.space.network import NetworkSpec
-from nas.space.vocabulary import BlockMaximum, BlockVocabulary
+from nas.space.vocabulary import BlockMaximum, BlockTable, BlockVocabulary
 
 Codes = npt.NDArray[np.int8]
+
+#: networks a space may have for all of them to be listed
+MAX_LISTED = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,18 @@ class SearchSpace(ABC):
         peaks = [block.peak_activation_bytes for block in self.vocabulary.blocks]
         return BlockMaximum(self.vocabulary, np.array(peaks, dtype=np.float64))
 
+    def bounds(self, table: BlockTable) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return float[F], the smallest and the largest sums of a table over all networks; see `bounds_attained`."""
+        if self.vocabulary.derive is None or not self.bounds_attained:
+            return table.bounds()
+        sums = table.sum(self.all_codes())
+        return sums.min(axis=0), sums.max(axis=0)
+
+    @property
+    def bounds_attained(self) -> bool:
+        """Whether some network attains what `bounds` gives; else none is beyond it."""
+        return self.vocabulary.derive is None or self.size <= MAX_LISTED
+
     # --- counting -------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -101,42 +116,37 @@ class SearchSpace(ABC):
 
     def canonical(self, codes: Codes) -> Codes:
         """Return the codes with every decision that does not matter set to 0."""
-        codes = codes.copy()
-        for d in self._conditional:
-            codes[~self._is_active(codes, d), d] = 0
-        return codes
+        return np.where(self.active(codes), codes, np.int8(0)) if self._conditional else codes.copy()
 
     def active(self, codes: Codes) -> npt.NDArray[np.bool_]:
         """Return bool[n, D], which decisions matter in each network."""
         mask = np.ones(codes.shape, dtype=bool)
-        for d in self._conditional:
-            mask[:, d] = self._is_active(codes, d)
+        # A decision comes after the one it depends on, so one pass settles all.
+        for d, parent, activates in self._conditional:
+            mask[:, d] = activates[codes[:, parent]] & mask[:, parent]
         return mask
 
     @cached_property
-    def _conditional(self) -> list[int]:
-        return [d for d, parent in enumerate(self._tree.parent) if parent >= 0]
-
-    def _is_active(self, codes: Codes, d: int) -> npt.NDArray[np.bool_]:
-        parent = self._tree.parent[d]
-        if parent < 0:
-            return np.ones(len(codes), dtype=bool)
-        allowed = np.array(sorted(self._tree.activating[d]), dtype=np.int8)
-        mask: npt.NDArray[np.bool_] = np.isin(codes[:, parent], allowed) & self._is_active(codes, parent)
-        return mask
+    def _conditional(self) -> list[tuple[int, int, npt.NDArray[np.bool_]]]:
+        """Decisions that depend on another, that other one, and bool[choices], which of its choices activate them."""
+        found = []
+        for d, (parent, activating) in enumerate(zip(self._tree.parent, self._tree.activating, strict=True)):
+            if parent >= 0:
+                found.append((d, parent, np.isin(np.arange(self._counts[parent]), sorted(activating))))
+        return found
 
     def all_codes(self) -> Codes:
         """Return int8[size, D], every distinct network once.
 
         Raises:
-            NasError: the space has more than ten million networks.
+            NasError: the space has more than MAX_LISTED networks.
         """
-        if self.size > 10_000_000:
+        if self.size > MAX_LISTED:
             raise NasError(f"{self.name} has {self.size:.3g} networks, too many to list")
         codes = np.zeros((1, len(self.decisions)), dtype=np.int8)
         for d, count in enumerate(self._counts):
             # Only where the decision matters does it multiply the codes so far.
-            matters = self._is_active(codes, d)
+            matters = self.active(codes)[:, d]
             grown = np.repeat(codes[matters], count, axis=0)
             grown[:, d] = np.tile(np.arange(count, dtype=np.int8), int(matters.sum()))
             codes = np.concatenate([codes[~matters], grown])
@@ -258,16 +268,20 @@ class SearchSpace(ABC):
 
     def format(self, codes: Codes) -> list[str]:
         """Return a readable string for each code: the chosen values, decisions of one stage together."""
-        words = [np.array([word(choice) for choice in decision.choices]) for decision in self.decisions]
         separator = self._separator
-        columns = [words[d][codes[:, d]] for d in range(len(words))]
+        columns = [words[codes[:, d]] for d, words in enumerate(self._words)]
         parts = [_join([columns[d] for d in members], separator) for members in self._stage_columns]
         return [str(text) for text in _join(parts, "-")]
 
     @cached_property
+    def _words(self) -> list[npt.NDArray[np.str_]]:
+        """How the choices of each decision read."""
+        return [np.array([word(choice) for choice in decision.choices]) for decision in self.decisions]
+
+    @cached_property
     def _separator(self) -> str:
         """What stands between the choices of one stage: nothing where all are single letters."""
-        return "" if all(len(word(choice)) == 1 for decision in self.decisions for choice in decision.choices) else ","
+        return "" if all(len(text) == 1 for words in self._words for text in words) else ","
 
     @cached_property
     def _stage_columns(self) -> list[list[int]]:
@@ -313,7 +327,7 @@ class SearchSpace(ABC):
 
     def _index(self, d: int, value: Choice) -> int:
         decision = self.decisions[d]
-        words = [word(choice) for choice in decision.choices]
+        words: list[str] = self._words[d].tolist()
         if not isinstance(value, str | numbers.Real) or word(value) not in words:
             raise NasError(f"{decision.name} is {value!r}, must be one of {', '.join(words)}")
         return words.index(word(value))

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from nas.errors import NasError, suggestion
 from nas.space.block import NORM_EPS, Block, DenseBlock, PoolBlock
-from nas.space.mbconv_blocks import ConvBlock, InvertedResidualBlock, same_padding
+from nas.space.mbconv_blocks import ConvBlock, FusedMBConvBlock, InvertedResidualBlock, same_padding
+from nas.space.mobile_blocks import (
+    DepthwiseSeparableBlock,
+    IdentityBlock,
+    NormDenseBlock,
+    UniversalInvertedBottleneckBlock,
+)
 from nas.space.network import NetworkSpec, Node, chain, round_channels
 from nas.space.notation import ACTIVATION_TOKENS, BLOCK_TYPES, parse_block
 
@@ -38,7 +44,11 @@ class SqueezeExciteRule:
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One block before its shapes are known; what one block string says, except how often it is repeated."""
+    """One block before its shapes are known; what one block string says, except how often it is repeated.
+
+    Properties that blocks of this kind do not have (see `BLOCK_TYPES`) are ignored: equal layers are equal whatever
+    was said about them.
+    """
 
     kind: str
     channels: int = 0
@@ -47,20 +57,26 @@ class LayerSpec:
     expand: float = 1
     se: int = 0
     activation: str = ""
+    groups: int = 1
+    start_kernel: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind in BLOCK_TYPES:
+            known = {"kind"} | {token.name for token in BLOCK_TYPES[self.kind].values()}
+            for item in fields(self):
+                if item.name not in known:
+                    object.__setattr__(self, item.name, item.default)
 
     def __str__(self) -> str:
-        if self.kind == "pool":
-            return "pool"
         parts = [self.kind]
-        if self.kind in ("cn", "ir"):
-            parts += [f"k{self.kernel}", f"s{self.stride}"]
-        if self.kind == "ir":
-            parts.append(f"e{self.expand:g}")
-        if self.channels:
-            parts.append(f"c{self.channels}")
-        if self.se:
-            parts.append("se")
-        parts += [f"n{token}" for token, name in ACTIVATION_TOKENS.items() if name == self.activation]
+        for letter, token in BLOCK_TYPES.get(self.kind, {}).items():
+            value = getattr(self, token.name, None)
+            if letter == "n":
+                parts += [f"n{short}" for short, name in ACTIVATION_TOKENS.items() if name == value]
+            elif letter == "se":
+                parts += ["se"] * bool(value)
+            elif value is not None and (letter, value) not in (("c", 0), ("g", 1)):
+                parts.append(f"{letter}{value:g}")
         return "_".join(parts)
 
 
@@ -84,21 +100,36 @@ def _check_activation(name: str) -> None:
         raise NasError(f"unknown activation {name!r}{suggestion(name, ACTIVATION_TOKENS.values())}")
 
 
-def _check_layer(layer: LayerSpec, in_size: int) -> None:
-    """Refuse a layer that cannot follow a feature map of `in_size` × `in_size`."""
+def _check_layer(layer: LayerSpec, in_channels: int, in_size: int) -> None:
+    """Refuse a layer that cannot follow a feature map of `in_channels` × `in_size` × `in_size`."""
     if layer.kind not in BLOCK_TYPES:
         raise NasError(f"{layer} is of no known block type; known: {', '.join(BLOCK_TYPES)}")
     if layer.activation:
         _check_activation(layer.activation)
-    if layer.kind in ("cn", "ir"):
-        if layer.channels < 1:
-            raise NasError(f"{layer} has {layer.channels} channels, needs at least 1")
-        if layer.kernel < 1 or layer.kernel % 2 == 0:
-            raise NasError(f"{layer} has kernel {layer.kernel}, needs an odd one")
-        if not 1 <= layer.stride <= in_size:
-            raise NasError(f"{layer} strides over a {in_size}×{in_size} feature map; raise the resolution")
-        if layer.expand <= 0:
-            raise NasError(f"{layer} has expansion {layer.expand:g}, needs a positive one")
+    if layer.kind == "id" and (layer.stride != 1 or layer.channels not in (0, in_channels)):
+        raise NasError(f"{layer} cannot follow {in_channels} channels: an identity has stride 1 and keeps the width")
+    if layer.kind not in ("pool", "fc", "id"):
+        _check_convolution(layer, in_size)
+
+
+def _check_convolution(layer: LayerSpec, in_size: int) -> None:
+    if layer.channels < 1:
+        raise NasError(f"{layer} has {layer.channels} channels, needs at least 1")
+    kernels = (layer.kernel, layer.start_kernel) if layer.kind == "ui" else (layer.kernel,)
+    for kernel in kernels:
+        if (kernel < 1 or kernel % 2 == 0) and not (kernel == 0 and layer.kind == "ui"):
+            raise NasError(f"{layer} has kernel {kernel}, needs an odd one")
+    if not 1 <= layer.stride <= in_size:
+        raise NasError(f"{layer} strides over a {in_size}×{in_size} feature map; raise the resolution")
+    if layer.stride > 1 and not any(kernels):
+        raise NasError(f"{layer} has stride {layer.stride} but no depthwise convolution; give 'a' or 'k' a kernel")
+    if layer.expand <= 0:
+        raise NasError(f"{layer} has expansion {layer.expand:g}, needs a positive one")
+
+
+def _expanded(layer: LayerSpec, in_channels: int) -> int:
+    """Channels after the expansion of a layer."""
+    return in_channels if layer.expand == 1 else round_channels(in_channels * layer.expand)
 
 
 @dataclass(frozen=True)
@@ -111,6 +142,11 @@ class StagedNetwork(NetworkSpec):
         activation: used where a layer names none.
         se: rule for the layers that have squeeze-and-excite.
         padding: "symmetric", half the kernel on each side; or "same", TensorFlow's, which weights trained there need.
+        expand_at_one: MBConv keeps its pointwise expansion where the ratio is 1, as in timm's FBNet-C; the code that
+            FBNet's authors released leaves it out.
+        bias_after_pool: fully connected layers before the last have a bias; those of once-for-all networks have none.
+        norm_after_pool: fully connected layers before the last have batch normalisation in place of a bias, as in
+            MobileNetV4.
     """
 
     stem: tuple[LayerSpec, ...]
@@ -120,13 +156,19 @@ class StagedNetwork(NetworkSpec):
     se: SqueezeExciteRule = SqueezeExciteRule()
     norm_eps: float = NORM_EPS
     padding: Literal["symmetric", "same"] = "symmetric"
+    expand_at_one: bool = False
+    bias_after_pool: bool = True
+    norm_after_pool: bool = False
 
     @classmethod
     def from_strings(cls, stem: str, stages: Iterable[str], head: Iterable[str], **options: Any) -> StagedNetwork:
-        """Build a spec from block strings: one for the stem, one a stage, one for every block of the head."""
+        """Build a spec from block strings: one for the stem, one a stage, one for every block of the head.
+
+        Blanks separate the strings of a stage that has several, as in "ir_k5_s2_e6_c32 ir_k5_e3_c32".
+        """
         return cls(
             stem=layer_specs(stem),
-            stages=tuple(layer_specs(stage) for stage in stages),
+            stages=tuple(tuple(layer for text in stage.split() for layer in layer_specs(text)) for stage in stages),
             head=tuple(layer for text in head for layer in layer_specs(text)),
             **options,
         )
@@ -142,7 +184,7 @@ class StagedNetwork(NetworkSpec):
         channels, size = self.in_channels, self.resolution
         for label, layers in parts:
             for layer in layers:
-                flat = bool(blocks) and isinstance(blocks[-1][1], PoolBlock | DenseBlock)
+                flat = bool(blocks) and isinstance(blocks[-1][1], PoolBlock | DenseBlock | NormDenseBlock)
                 if flat != (layer.kind == "fc"):
                     raise NasError(f"{layer} cannot stand here: 'fc' blocks, and no others, come after the pool")
                 block = self.resolve(layer, channels, size)
@@ -160,44 +202,80 @@ class StagedNetwork(NetworkSpec):
 
     def resolve(self, layer: LayerSpec, in_channels: int, in_size: int) -> Block:
         """Return the block that `layer` is on an input of `in_channels` × `in_size` × `in_size`."""
-        _check_layer(layer, in_size)
+        _check_layer(layer, in_channels, in_size)
+        shape = in_channels, layer.channels or in_channels, in_size
         activation = layer.activation or self.activation
-        if layer.kind == "pool":
-            return PoolBlock(in_channels, in_channels, in_size)
-        if layer.kind == "fc":
-            if layer.channels:
-                return DenseBlock(in_channels, layer.channels, 1, activation=activation)
-            return DenseBlock(in_channels, self.num_classes, 1, dropout=self.dropout)
-        if layer.kind == "cn":
-            return ConvBlock(
-                in_channels, layer.channels, in_size, layer.kernel, layer.stride, activation, self.norm_eps,
-                self._block_padding(layer, in_size),
-            )  # fmt: skip
-        return self._inverted_residual(layer, in_channels, in_size, activation)
+        match layer.kind:
+            case "pool":
+                return PoolBlock(*shape)
+            case "fc":
+                return self._dense(layer, in_channels, activation)
+            case "id":
+                return IdentityBlock(*shape)
+        spatial: dict[str, Any] = {
+            "kernel": layer.kernel,
+            "stride": layer.stride,
+            "activation": activation,
+            "norm_eps": self.norm_eps,
+            "padding": self._block_padding(layer.kernel, layer.stride, in_size),
+        }
+        match layer.kind:
+            case "cn":
+                return ConvBlock(*shape, **spatial)
+            case "ds":
+                return DepthwiseSeparableBlock(*shape, **spatial)
+            case "er":
+                mid = _expanded(layer, in_channels)
+                return FusedMBConvBlock(*shape, mid, **spatial | self._squeeze_excite(layer, in_channels, mid))
+            case "ui":
+                return self._universal(layer, shape, spatial)
+        return self._inverted_residual(layer, shape, spatial)
 
-    def _inverted_residual(self, layer: LayerSpec, in_channels: int, in_size: int, activation: str) -> Block:
-        mid = in_channels if layer.expand == 1 else round_channels(in_channels * layer.expand)
-        squeeze = self.se.squeeze_channels(in_channels, mid) if layer.se else 0
+    def _dense(self, layer: LayerSpec, in_channels: int, activation: str) -> Block:
+        if not layer.channels:
+            return DenseBlock(in_channels, self.num_classes, 1, dropout=self.dropout)
+        if self.norm_after_pool:
+            return NormDenseBlock(in_channels, layer.channels, 1, activation=activation, norm_eps=self.norm_eps)
+        return DenseBlock(in_channels, layer.channels, 1, activation=activation, bias=self.bias_after_pool)
+
+    def _inverted_residual(self, layer: LayerSpec, shape: tuple[int, int, int], spatial: dict[str, Any]) -> Block:
+        in_channels, out_channels, _ = shape
+        mid = _expanded(layer, in_channels)
+        if any(channels % layer.groups for channels in (in_channels, mid, out_channels)):
+            raise NasError(f"{layer} on {in_channels} channels: {layer.groups} groups must divide all its widths")
         return InvertedResidualBlock(
-            in_channels,
-            layer.channels,
-            in_size,
+            *shape,
             mid_channels=mid,
-            kernel=layer.kernel,
-            stride=layer.stride,
-            squeeze_channels=squeeze,
-            activation=activation,
-            # Without squeeze-and-excite its functions are no part of the block, so equal blocks stay equal.
-            se_activation=self.se.activation if squeeze else "relu",
-            se_gate=self.se.gate if squeeze else "sigmoid",
-            norm_eps=self.norm_eps,
-            padding=self._block_padding(layer, in_size),
+            groups=layer.groups,
+            always_expand=self.expand_at_one and mid == in_channels,
+            **spatial | self._squeeze_excite(layer, in_channels, mid),
         )
 
-    def _block_padding(self, layer: LayerSpec, in_size: int) -> tuple[int, int] | None:
-        """The padding of a block's spatial convolution; None where it is half the kernel on each side."""
-        half = (layer.kernel // 2, layer.kernel // 2)
-        padding = half if self.padding == "symmetric" else same_padding(in_size, layer.kernel, layer.stride)
+    def _universal(self, layer: LayerSpec, shape: tuple[int, int, int], spatial: dict[str, Any]) -> Block:
+        start_stride = 1 if layer.kernel else layer.stride
+        start = self._block_padding(layer.start_kernel, start_stride, shape[-1])
+        return UniversalInvertedBottleneckBlock(
+            *shape,
+            mid_channels=_expanded(layer, shape[0]),
+            start_kernel=layer.start_kernel,
+            start_padding=start if layer.start_kernel else None,
+            **spatial | {"padding": spatial["padding"] if layer.kernel else None},
+        )
+
+    def _squeeze_excite(self, layer: LayerSpec, in_channels: int, mid_channels: int) -> dict[str, Any]:
+        """The squeeze-and-excite of a block; without it its functions are no part of the block."""
+        if not layer.se:
+            return {}
+        return {
+            "squeeze_channels": self.se.squeeze_channels(in_channels, mid_channels),
+            "se_activation": self.se.activation,
+            "se_gate": self.se.gate,
+        }
+
+    def _block_padding(self, kernel: int, stride: int, in_size: int) -> tuple[int, int] | None:
+        """The padding of a spatial convolution; None where it is half the kernel on each side."""
+        half = (kernel // 2, kernel // 2)
+        padding = half if self.padding == "symmetric" else same_padding(in_size, kernel, stride)
         return None if padding == half else padding
 
     def scale(

@@ -15,15 +15,16 @@ def downsampled(size: int, stride: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A square feature map: which operation made it (negative: it came from outside) and its shape."""
+    """A feature map: which operation made it (negative: it came from outside) and its shape; `width` if not square."""
 
     index: int
     channels: int
     size: int
+    width: int | None = None
 
     @property
     def elements(self) -> int:
-        return self.channels * self.size**2
+        return self.channels * self.size * (self.width or self.size)
 
 
 class Trace:
@@ -49,6 +50,20 @@ class Trace:
             "conv", (x,), channels, size, kernel=kernel, stride=stride, groups=groups, bias=bias
         )  # fmt: skip
 
+    def factorized_conv(
+        self, x: Tensor, channels: int, kernel: int, stride: int = 1, *, between: str = "none"
+    ) -> Tensor:
+        """Convolve 1×k, which strides over the width, then k×1, which strides over the height; no bias.
+
+        With the activation `between` the result of the first is batch-normalised and activated.
+        """
+        size = downsampled(x.size, stride)
+        width = None if size == x.size else size
+        y = self._append("conv", (x,), channels, x.size, stride=stride, kernel_width=kernel, width=width)
+        if between != "none":
+            y = self.act(self.norm(y), between)
+        return self._append("conv", (y,), channels, size, kernel=kernel, stride=stride, kernel_width=1)
+
     def norm(self, x: Tensor, kind: str = "batch") -> Tensor:
         """Normalise by "batch" or "layer" statistics, with a trained scale and shift for each channel."""
         return self._append("layer_norm" if kind == "layer" else "batch_norm", (x,), x.channels, x.size)
@@ -72,9 +87,9 @@ class Trace:
         size = downsampled(x.size, stride) if out_size is None else out_size
         return self._append(op, (x,), x.channels, size, kernel=kernel, stride=stride)
 
-    def linear(self, x: Tensor, channels: int) -> Tensor:
-        """Apply a fully connected layer with bias to a vector."""
-        return self._append("linear", (x,), channels, 1, bias=True)
+    def linear(self, x: Tensor, channels: int, bias: bool = True) -> Tensor:
+        """Apply a fully connected layer to a vector."""
+        return self._append("linear", (x,), channels, 1, bias=bias)
 
     def squeeze_excite(self, x: Tensor, squeeze_channels: int, activation: str, gate: str) -> Tensor:
         """Gate the channels by global context (Hu et al., 2018)."""
@@ -117,17 +132,19 @@ class Trace:
 
     def _append(
         self, op: Op, inputs: Sequence[Tensor], channels: int, size: int, *, kernel: int = 1, stride: int = 1,
-        groups: int = 1, bias: bool = False, function: str = "",
+        groups: int = 1, bias: bool = False, function: str = "", width: int | None = None,
+        kernel_width: int | None = None,
     ) -> Tensor:  # fmt: skip
         first = inputs[0]
-        self.layers.append(
-            Layer(
-                op=op, inputs=tuple(tensor.index for tensor in inputs), in_channels=first.channels,
-                out_channels=channels, in_size=first.size, out_size=size, kernel=kernel, stride=stride, groups=groups,
-                bias=bias, function=function,
-            )
+        # What is not square stays so until a convolution makes it square again.
+        width = first.width if width is None and size == first.size else width
+        # By position: this runs a million times while the tables of a large space are built.
+        layer = Layer(
+            op, tuple([tensor.index for tensor in inputs]), first.channels, channels, first.size, size, kernel, stride,
+            groups, bias, function, first.width, width, kernel_width,
         )  # fmt: skip
-        return Tensor(len(self.layers) - 1, channels, size)
+        self.layers.append(layer)
+        return Tensor(len(self.layers) - 1, channels, size, width)
 
 
 def peak_bytes(

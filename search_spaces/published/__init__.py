@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from nas.space import NetworkSpec
-from search_spaces.published import mobile
+from pathlib import Path
 
-_FAMILIES = (mobile,)
+from nas.space import NetworkSpec
+from search_spaces.published import cells, convnext, efficient, mobile, residual
+
+_FAMILIES = (mobile, efficient, residual, convnext, cells)
+
+#: folder of the published counts, one CSV file a family
+COUNTS = Path(__file__).parent / "counts"
 
 NETWORKS: dict[str, NetworkSpec] = {name: spec for family in _FAMILIES for name, spec in family.NETWORKS.items()}
 

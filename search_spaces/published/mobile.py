@@ -1,4 +1,4 @@
-"""Published networks, described in the block notation, with where they were published."""
+"""MobileNets and the networks of searches around them, with where they were published."""
 
 from __future__ import annotations
 
@@ -6,53 +6,12 @@ from dataclasses import replace
 
 from nas.space import SqueezeExciteRule, StagedNetwork
 
-_EFFICIENTNET = StagedNetwork.from_strings(
+_MOBILENETV1 = StagedNetwork.from_strings(
     stem="cn_k3_s2_c32",
-    stages=(
-        "ir_r1_k3_s1_e1_c16_se",
-        "ir_r2_k3_s2_e6_c24_se",
-        "ir_r2_k5_s2_e6_c40_se",
-        "ir_r3_k3_s2_e6_c80_se",
-        "ir_r3_k5_s1_e6_c112_se",
-        "ir_r4_k5_s2_e6_c192_se",
-        "ir_r1_k3_s1_e6_c320_se",
-    ),
-    head=("cn_c1280", "pool", "fc"),
-    activation="silu",
-    se=SqueezeExciteRule(ratio=0.25, of="input", activation="silu", gate="sigmoid"),
-)
-
-#: width, depth, resolution, dropout as released (tensorflow/tpu, efficientnet_builder.py)
-_EFFICIENTNET_SCALING = {
-    "efficientnet_b0": (1.0, 1.0, 224, 0.2),
-    "efficientnet_b1": (1.0, 1.1, 240, 0.2),
-    "efficientnet_b2": (1.1, 1.2, 260, 0.3),
-    "efficientnet_b3": (1.2, 1.4, 300, 0.3),
-    "efficientnet_b4": (1.4, 1.8, 380, 0.4),
-    "efficientnet_b5": (1.6, 2.2, 456, 0.4),
-    "efficientnet_b6": (1.8, 2.6, 528, 0.5),
-    "efficientnet_b7": (2.0, 3.1, 600, 0.5),
-    "efficientnet_b8": (2.2, 3.6, 672, 0.5),
-    "efficientnet_l2": (4.3, 5.3, 800, 0.5),
-}
-
-#: EfficientNet-Lite: no squeeze-and-excite, ReLU6; stem and head are not scaled, the first and last stage not deepened
-_EFFICIENTNET_LITE = replace(
-    _EFFICIENTNET,
-    stages=tuple(tuple(replace(layer, se=0) for layer in stage) for stage in _EFFICIENTNET.stages),
+    stages=("ds_s1_c64", "ds_r2_s2_c128", "ds_r2_s2_c256", "ds_r6_s2_c512", "ds_r2_s2_c1024"),
+    head=("pool", "fc"),
     activation="relu6",
-    norm_eps=1e-3,
-    padding="same",
 )
-
-#: width, depth, resolution, dropout as released (tensorflow/tpu, efficientnet_lite_builder.py)
-_EFFICIENTNET_LITE_SCALING = {
-    "efficientnet_lite0": (1.0, 1.0, 224, 0.2),
-    "efficientnet_lite1": (1.0, 1.1, 240, 0.2),
-    "efficientnet_lite2": (1.1, 1.2, 260, 0.3),
-    "efficientnet_lite3": (1.2, 1.4, 280, 0.3),
-    "efficientnet_lite4": (1.4, 1.8, 300, 0.3),
-}
 
 _MOBILENETV2 = StagedNetwork.from_strings(
     stem="cn_k3_s2_c32",
@@ -103,18 +62,32 @@ _MNASNET_B1 = StagedNetwork.from_strings(
     dropout=0.2,
 )
 
+_MNASNET_SMALL = StagedNetwork.from_strings(
+    stem="cn_k3_s2_c8",
+    stages=(
+        "ir_k3_s1_e1_c8",
+        "ir_k3_s2_e3_c16",
+        "ir_r2_k3_s2_e6_c16",
+        "ir_r4_k5_s2_e6_c32_se",
+        "ir_r3_k3_s1_e6_c32_se",
+        "ir_r3_k5_s2_e6_c88_se",
+        "ir_k3_s1_e6_c144",
+    ),
+    head=("cn_c1280", "pool", "fc"),
+    activation="relu",
+    se=_MNASNET_A1.se,
+    dropout=0.2,
+)
+
 _V3_SE = SqueezeExciteRule(ratio=0.25, of="expanded", divisor=8, activation="relu", gate="hardsigmoid")
 
 _MOBILENETV3_LARGE = StagedNetwork.from_strings(
     stem="cn_k3_s2_c16",
     stages=(
         "ir_k3_s1_e1_c16_nre",
-        "ir_k3_s2_e4_c24_nre",
-        "ir_k3_s1_e3_c24_nre",
+        "ir_k3_s2_e4_c24_nre ir_k3_s1_e3_c24_nre",
         "ir_r3_k5_s2_e3_c40_se_nre",
-        "ir_k3_s2_e6_c80",
-        "ir_k3_s1_e2.5_c80",
-        "ir_r2_k3_s1_e2.3_c80",
+        "ir_k3_s2_e6_c80 ir_k3_s1_e2.5_c80 ir_r2_k3_s1_e2.3_c80",
         "ir_r2_k3_s1_e6_c112_se",
         "ir_r3_k5_s2_e6_c160_se",
     ),
@@ -129,10 +102,8 @@ _MOBILENETV3_SMALL = StagedNetwork.from_strings(
     stem="cn_k3_s2_c16",
     stages=(
         "ir_k3_s2_e1_c16_se_nre",
-        "ir_k3_s2_e4.5_c24_nre",
-        "ir_k3_s1_e3.67_c24_nre",
-        "ir_k5_s2_e4_c40_se",
-        "ir_r2_k5_s1_e6_c40_se",
+        "ir_k3_s2_e4.5_c24_nre ir_k3_s1_e3.67_c24_nre",
+        "ir_k5_s2_e4_c40_se ir_r2_k5_s1_e6_c40_se",
         "ir_r2_k5_s1_e3_c48_se",
         "ir_r3_k5_s2_e6_c96_se",
     ),
@@ -141,6 +112,143 @@ _MOBILENETV3_SMALL = StagedNetwork.from_strings(
     se=_V3_SE,
     norm_eps=1e-3,
     dropout=0.2,
+)
+
+
+_V4_HEAD = ("cn_c960", "pool", "fc_c1280", "fc")
+
+#: stem and stages (paper, Tables 11 to 13); conv_small begins with plain convolutions, the others with a Fused-MBConv
+_MOBILENETV4: dict[str, tuple[str, tuple[str, ...]]] = {
+    "small": (
+        "cn_k3_s2_c32",
+        (
+            "cn_k3_s2_c32 cn_c32",
+            "cn_k3_s2_c96 cn_c64",
+            "ui_a5_k5_s2_e3_c96 ui_r4_a0_k3_e2_c96 ui_a3_k0_e4_c96",
+            "ui_a3_k3_s2_e6_c128 ui_a5_k5_e4_c128 ui_a0_k5_e4_c128 ui_a0_k5_e3_c128 ui_r2_a0_k3_e4_c128",
+        ),
+    ),
+    "medium": (
+        "cn_k3_s2_c32",
+        (
+            "er_k3_s2_e4_c48",
+            "ui_a3_k5_s2_e4_c80 ui_a3_k3_e2_c80",
+            "ui_a3_k5_s2_e6_c160 ui_r2_a3_k3_e4_c160 ui_a3_k5_e4_c160 ui_a3_k3_e4_c160 ui_a3_k0_e4_c160 "
+            "ui_a0_k0_e2_c160 ui_a3_k0_e4_c160",
+            "ui_a5_k5_s2_e6_c256 ui_a5_k5_e4_c256 ui_r2_a3_k5_e4_c256 ui_a0_k0_e4_c256 ui_a3_k0_e4_c256 "
+            "ui_a3_k5_e2_c256 ui_a5_k5_e4_c256 ui_r2_a0_k0_e4_c256 ui_a5_k0_e2_c256",
+        ),
+    ),
+    "large": (
+        "cn_k3_s2_c24",
+        (
+            "er_k3_s2_e4_c48",
+            "ui_a3_k5_s2_e4_c96 ui_a3_k3_e4_c96",
+            "ui_a3_k5_s2_e4_c192 ui_r3_a3_k3_e4_c192 ui_a3_k5_e4_c192 ui_r5_a5_k3_e4_c192 ui_a3_k0_e4_c192",
+            "ui_r4_a5_k5_s2_e4_c512 ui_a5_k0_e4_c512 ui_a5_k3_e4_c512 ui_r2_a5_k0_e4_c512 ui_a5_k3_e4_c512 "
+            "ui_a5_k5_e4_c512 ui_r3_a5_k0_e4_c512",
+        ),
+    ),
+}
+
+#: stem, stages, head (mit-han-lab/proxylessnas, proxyless_{mobile,cpu,gpu}.config)
+_PROXYLESSNAS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "mobile": (
+        "cn_k3_s2_c32",
+        (
+            "ir_k3_e1_c16",
+            "ir_k5_s2_e3_c32 ir_k3_e3_c32",
+            "ir_k7_s2_e3_c40 ir_k3_e3_c40 ir_r2_k5_e3_c40",
+            "ir_k7_s2_e6_c80 ir_r3_k5_e3_c80",
+            "ir_k5_e6_c96 ir_r3_k5_e3_c96",
+            "ir_r2_k7_s2_e6_c192 ir_r2_k7_e3_c192",
+            "ir_k7_e6_c320",
+        ),
+        "cn_c1280",
+    ),
+    "cpu": (
+        "cn_k3_s2_c40",
+        (
+            "ir_k3_e1_c24",
+            "ir_k3_s2_e6_c32 ir_r3_k3_e3_c32",
+            "ir_k3_s2_e6_c48 ir_r2_k3_e3_c48 ir_k5_e3_c48",
+            "ir_k3_s2_e6_c88 ir_k3_e3_c88",
+            "ir_k5_e6_c104 ir_r3_k3_e3_c104",
+            "ir_k5_s2_e6_c216 ir_r2_k5_e3_c216 ir_k3_e3_c216",
+            "ir_k5_e6_c360",
+        ),
+        "cn_c1432",
+    ),
+    "gpu": (
+        "cn_k3_s2_c40",
+        (
+            "ir_k3_e1_c24",
+            "ir_k5_s2_e3_c32",
+            "ir_k7_s2_e3_c56 ir_k3_e3_c56",
+            "ir_k7_s2_e6_c112 ir_k5_e3_c112",
+            "ir_k5_e6_c128 ir_k3_e3_c128 ir_k5_e3_c128",
+            "ir_r3_k7_s2_e6_c256 ir_k5_e6_c256",
+            "ir_k7_e6_c432",
+        ),
+        "cn_c1728",
+    ),
+}  # fmt: skip
+
+#: stages and last convolution (facebookresearch/mobile-vision, fbnet_modeldef_cls_fbnet.py)
+_FBNET: dict[str, tuple[tuple[str, ...], str]] = {
+    "a": (
+        (
+            "id_c16",
+            "ir_k3_s2_e3_c24 ir_k3_e1_c24",
+            "ir_k5_s2_e6_c32 ir_k3_e3_c32 ir_k5_e1_c32 ir_k3_e3_c32",
+            "ir_k5_s2_e6_c64 ir_k5_e3_c64 ir_k5_e1_c64_g2 ir_k5_e6_c64",
+            "ir_k3_e6_c112 ir_k5_e1_c112_g2 ir_k5_e3_c112 ir_k3_e1_c112_g2",
+            "ir_r2_k5_s2_e6_c184 ir_k5_e3_c184 ir_k5_e6_c184",
+            "ir_k5_e6_c352",
+        ),
+        "cn_c1504",
+    ),
+    "b": (
+        (
+            "ir_k3_e1_c16",
+            "ir_k3_s2_e6_c24 ir_k5_e1_c24 ir_r2_k3_e1_c24",
+            "ir_k5_s2_e6_c32 ir_k5_e3_c32 ir_k3_e6_c32 ir_k5_e6_c32",
+            "ir_r2_k5_s2_e6_c64 ir_k5_e3_c64",
+            "ir_k5_e6_c112 ir_k3_e1_c112 ir_k5_e1_c112 ir_k5_e3_c112",
+            "ir_k5_s2_e6_c184 ir_k5_e1_c184 ir_r2_k5_e6_c184",
+            "ir_k3_e6_c352",
+        ),
+        "cn_c1984",
+    ),
+    "c": (
+        (
+            "ir_k3_e1_c16",
+            "ir_k3_s2_e6_c24 ir_r2_k3_e1_c24",
+            "ir_k5_s2_e6_c32 ir_k5_e3_c32 ir_k5_e6_c32 ir_k3_e6_c32",
+            "ir_k5_s2_e6_c64 ir_k5_e3_c64 ir_r2_k5_e6_c64",
+            "ir_r3_k5_e6_c112 ir_k5_e3_c112",
+            "ir_r4_k5_s2_e6_c184",
+            "ir_k3_e6_c352",
+        ),
+        "cn_c1984",
+    ),
+}  # fmt: skip
+
+_SINGLE_PATH_NAS = StagedNetwork.from_strings(
+    stem="cn_k3_s2_c32",
+    stages=(
+        "ir_k3_e1_c16",
+        "ir_r3_k3_s2_e3_c24",
+        "ir_k5_s2_e6_c40 ir_r3_k3_e3_c40",
+        "ir_k5_s2_e6_c80 ir_r3_k3_e3_c80",
+        "ir_k5_e6_c96 ir_r3_k5_e3_c96",
+        "ir_r4_k5_s2_e6_c192",
+        "ir_k3_e6_c320",
+    ),
+    head=("cn_c1280", "pool", "fc"),
+    activation="relu",
+    dropout=0.2,
+    source="Single-Path NAS, Stamoulis et al., ECML-PKDD 2019",
 )
 
 
@@ -161,31 +269,20 @@ def _mnasnet(width: float) -> StagedNetwork:
     return replace(_MNASNET_B1.scale(width=width, scale_head=False), dropout=0.2)
 
 
-def _lite(depth: float, width: float, resolution: int) -> StagedNetwork:
-    scaled = _EFFICIENTNET_LITE.scale(depth, width, resolution, scale_head=False)
-    ends = _EFFICIENTNET_LITE.scale(1.0, width)
-    stages = (ends.stages[0], *scaled.stages[1:-1], ends.stages[-1])
-    return replace(scaled, stem=_EFFICIENTNET_LITE.stem, stages=stages)
-
-
 def _networks() -> dict[str, StagedNetwork]:
-    efficientnet = "EfficientNet, Tan & Le, ICML 2019"
     mnasnet = "MnasNet, Tan et al., CVPR 2019"
     mobilenetv3 = "MobileNetV3, Howard et al., ICCV 2019"
-    networks = {
-        name: replace(_EFFICIENTNET.scale(depth, width, resolution), dropout=dropout, source=efficientnet)
-        for name, (width, depth, resolution, dropout) in _EFFICIENTNET_SCALING.items()
-    }
-    lite = "EfficientNet-Lite, tensorflow/tpu, 2020"
-    for name, (width, depth, resolution, dropout) in _EFFICIENTNET_LITE_SCALING.items():
-        networks[name] = replace(_lite(depth, width, resolution), dropout=dropout, source=lite)
+    networks: dict[str, StagedNetwork] = {}
+    for width in (0.25, 0.5, 0.75, 1.0):
+        name = "mobilenetv1" + ("" if width == 1 else f"_{width:g}")
+        networks[name] = replace(_MOBILENETV1.scale(width=width), source="MobileNets, Howard et al., 2017")
     for width in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4):
         # Below width 1 the last convolution keeps its 1280 channels.
         scaled = _MOBILENETV2.scale(width=width, scale_head=width > 1)
         name = "mobilenetv2" + ("" if width == 1 else f"_{width:g}")
         networks[name] = replace(scaled, dropout=0.2, source="MobileNetV2, Sandler et al., CVPR 2018")
     networks["mnasnet_a1"] = replace(_MNASNET_A1, source=mnasnet)
-    for width in (0.5, 0.75, 1.0, 1.3):
+    for width in (0.5, 0.75, 1.0, 1.3, 1.4):
         networks[f"mnasnet_b1_{width:g}"] = replace(_mnasnet(width), source=mnasnet)
     for size, spec in (("large", _MOBILENETV3_LARGE), ("small", _MOBILENETV3_SMALL)):
         for width in (0.75, 1.0):
@@ -193,12 +290,66 @@ def _networks() -> dict[str, StagedNetwork]:
             networks[name] = replace(_with_width(spec, width), source=mobilenetv3)
         networks[f"mobilenetv3_{size}_minimalistic"] = replace(_minimalistic(spec), source=mobilenetv3)
     networks["mnasnet_b1"] = networks.pop("mnasnet_b1_1")
+    networks["mnasnet_small"] = replace(_MNASNET_SMALL, source=mnasnet)
+    networks["mobilenetv3_small_0.5"] = replace(_with_width(_MOBILENETV3_SMALL, 0.5), source=mobilenetv3)
+    for size, (stem, stages) in _MOBILENETV4.items():
+        networks[f"mobilenetv4_conv_{size}"] = StagedNetwork.from_strings(
+            stem, stages, _V4_HEAD, resolution={"small": 224, "medium": 256, "large": 384}[size], norm_after_pool=True,
+            dropout=0.2, source="MobileNetV4, Qin et al., ECCV 2024",
+        )  # fmt: skip
+    for device, (stem, stages, last) in _PROXYLESSNAS.items():
+        networks[f"proxylessnas_{device}"] = StagedNetwork.from_strings(
+            stem, stages, (last, "pool", "fc"), activation="relu6", norm_eps=1e-3,
+            source="ProxylessNAS, Cai et al., ICLR 2019",
+        )  # fmt: skip
+    for letter, (stages, last) in _FBNET.items():
+        networks[f"fbnet_{letter}"] = StagedNetwork.from_strings(
+            "cn_k3_s2_c16", stages, (last, "pool", "fc"), activation="relu", dropout=0.2,
+            source="FBNet, Wu et al., CVPR 2019, as in facebookresearch/mobile-vision",
+        )  # fmt: skip
+    networks["fbnetc_100"] = replace(
+        networks["fbnet_c"], expand_at_one=True, source="FBNet, Wu et al., CVPR 2019, as in timm"
+    )
+    networks["single_path_nas"] = _SINGLE_PATH_NAS
     return {name: replace(spec, name=name) for name, spec in networks.items()}
 
 
 NETWORKS = _networks()
 
-#: ImageNet top-1 (%) as published, under the training recipe of the paper
+_SLIM = "tensorflow/models, slim MobileNet README (weights trained by the authors)"
+
+#: ImageNet top-1 (%) as published, each under the recipe of its source
 PUBLISHED_TOP1 = {
-    "efficientnet_b0": (77.1, "EfficientNet, Tan & Le, arXiv:1905.11946v5, Table 2"),
+    "mobilenetv1_0.25": (50.6, "MobileNets, Howard et al., 2017, Table 6"),
+    "mobilenetv1_0.5": (63.7, "MobileNets, Howard et al., 2017, Table 6"),
+    "mobilenetv1_0.75": (68.4, "MobileNets, Howard et al., 2017, Table 6"),
+    "mobilenetv1": (70.6, "MobileNets, Howard et al., 2017, Table 6"),
+    "mobilenetv2_0.35": (60.3, _SLIM),
+    "mobilenetv2_0.5": (65.4, _SLIM),
+    "mobilenetv2_0.75": (69.8, _SLIM),
+    "mobilenetv2": (72.0, "MobileNetV2, Sandler et al., CVPR 2018, Table 4"),
+    "mobilenetv2_1.3": (74.4, _SLIM),
+    "mobilenetv2_1.4": (75.0, _SLIM),
+    "mobilenetv3_large": (75.2, "MobileNetV3, Howard et al., ICCV 2019, Table 3"),
+    "mobilenetv3_large_0.75": (73.3, _SLIM),
+    "mobilenetv3_large_minimalistic": (72.3, _SLIM),
+    "mobilenetv3_small": (67.4, "MobileNetV3, Howard et al., ICCV 2019, Table 3"),
+    "mobilenetv3_small_0.75": (65.4, _SLIM),
+    "mobilenetv3_small_minimalistic": (61.9, _SLIM),
+    "mobilenetv4_conv_small": (73.8, "MobileNetV4, Qin et al., ECCV 2024"),
+    "mobilenetv4_conv_medium": (79.9, "MobileNetV4, Qin et al., ECCV 2024"),
+    "mobilenetv4_conv_large": (82.9, "MobileNetV4, Qin et al., ECCV 2024"),
+    "mnasnet_a1": (75.2, "MnasNet, Tan et al., CVPR 2019, Table 1"),
+    "mnasnet_b1_0.5": (67.734, "torchvision weights (recipe of 1e100/mnasnet_trainer)"),
+    "mnasnet_b1_0.75": (71.18, "torchvision weights (recipe of torchvision)"),
+    "mnasnet_b1": (73.456, "torchvision weights (recipe of 1e100/mnasnet_trainer)"),
+    "mnasnet_b1_1.3": (76.506, "torchvision weights (recipe of torchvision)"),
+    "mnasnet_small": (66.204, "timm results (LAMB recipe of timm)"),
+    "proxylessnas_mobile": (74.6, "ProxylessNAS, Cai et al., ICLR 2019"),
+    "proxylessnas_gpu": (75.1, "ProxylessNAS, Cai et al., ICLR 2019"),
+    "fbnet_a": (73.3, "facebookresearch/mobile-vision model zoo"),
+    "fbnet_b": (74.5, "facebookresearch/mobile-vision model zoo"),
+    "fbnet_c": (75.2, "facebookresearch/mobile-vision model zoo"),
+    "fbnetc_100": (75.12, "timm results (RMSProp recipe of timm)"),
+    "single_path_nas": (74.7, "Once-for-all, Cai et al., ICLR 2020, Table 1"),
 }

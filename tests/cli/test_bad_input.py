@@ -60,6 +60,36 @@ CASES: list[tuple[list[str], list[str]]] = [
     (["show", "run#9999"], ["#9999", "#1 to #"]),
     (["show", "efficientnet_b0", "--target", "pixle4"], ["did you mean 'pixel4'"]),
     (["list", "devices"], ["devices"]),
+    (["list", "spaces", "mb"], ["'mb'", "nas list networks"]),
+    (["list", "targets", "--check"], ["--check", "nas list networks"]),
+    (["list", "networks", "no_such*"], ["no published network matches 'no_such*'"]),
+    (["list", "networks", "eficientnet_b0"], ["did you mean 'efficientnet_b0'"]),
+    (["show", "mbcov"], ["did you mean 'mbconv'"]),
+    (["show", "absent.yaml"], ["absent.yaml", "No such file"]),
+    (["show", "absent.yaml:111"], ["absent.yaml", "No such file"]),
+    (["show", "nospace:111"], ["unknown space 'nospace'"]),
+    (["show", "broken.yaml"], ["broken.yaml", "resoluton", "did you mean 'resolution'"]),
+    (["show", "mbconv", "--rows", "1"], ["rows"]),
+    (["compare"], ["architectures"]),
+    (["compare", "efficientnet_b0", "effnet_b1"], ["effnet_b1", "did you mean 'efficientnet_b1'"]),
+    (["compare", "efficientnet_b0", "--target", "pixle4"], ["did you mean 'pixel4'"]),
+    (["compare", "efficientnet_b0", "--out", "/proc/nas/c.html"], ["/proc/nas/c.html"]),
+    (["compare", "efficientnet_b0", "--out", "taken"], ["taken", "directory"]),
+    ([*BASE, "--start-from", "mobilenetv2"], ["mobilenetv2", "activation", "efficientnet_b0"]),
+    ([*BASE, "--start-from", "run#9999"], ["#9999", "#1 to #"]),
+    ([*BASE, "--start-from", "nothing"], ["nothing", "not a code of mbconv"]),
+    ([*BASE, "--start-from", ""], ["cannot start from ''"]),
+    (["search", "--space", "absent.yaml"], ["absent.yaml", "No such file"]),
+    (["search", "--space", "broken.yaml"], ["broken.yaml", "resoluton", "did you mean 'resolution'"]),
+    (["search", "--space", "own.yaml"], ["own", "no accuracy surrogate", "mbconv"]),
+    (["search", "--space", "file"], ["unknown space 'file'"]),
+    (["import-weights", "efficientnet_b9", "file"], ["did you mean 'efficientnet_b"]),
+    (["import-weights", "efficientnet_b0", "absent.pt"], ["absent.pt", "No such file"]),
+    (["import-weights", "efficientnet_b0", "file"], ["file is no file of"]),
+    (["import-weights", "efficientnet_b0", "file", "--out", "weights.bin"], ["weights.bin", ".safetensors"]),
+    (["import-weights", "efficientnet_b0", "file.pt", "--out", "file.pt"], ["file.pt", "not overwritten"]),
+    (["import-weights", "efficientnet_b0", "run"], ["run", "directory"]),
+    (["export", "efficientnet_b0", "--format", "torch", "--weights", "file"], ["file is no file of"]),
     (["report", "absent"], ["absent", "not a run"]),
     (["export", "efficientnet_b0", "--format", "tflite"], ["tflite", "onnx"]),
     (["export", "efficientnet_b0", "--format", "torch", "--out", "/proc/nas"], ["/proc/nas"]),
@@ -85,6 +115,10 @@ CONFIGS: list[tuple[str, list[str]]] = [
     ("a: &a [x, x]\nspace: [*a, *a]\n", ["aliases"]),
     ("space: mbconv\ntarget: pixel4\nmax_params: [5, 3]\n", ["max_params", "list"]),
     ('space: mbconv\ntarget: pixel4\nout: "a\\0b"\n', ["null"]),
+    ("space: mbconv\nstart_from: 7\n", ["start_from", "7"]),
+    ("space: mbconv\nstart_from: [7]\n", ["start_from", "7"]),
+    ("space: mbconv\nstart_from: mobilenetv2\n", ["mobilenetv2", "activation"]),
+    ("space: mbconv\nspace_declaration: {name: x}\n", ["unknown key 'space_declaration'"]),
 ]
 
 
@@ -99,6 +133,8 @@ def workplace(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     shutil.copytree(finished, tmp_path / "run")
     (tmp_path / "file").write_text("a file, not a folder")
     (tmp_path / "taken").mkdir()
+    (tmp_path / "own.yaml").write_text("name: own\nstages: ['ir_r{1-2}_c16']\n")
+    (tmp_path / "broken.yaml").write_text("name: own\nstages: [ir_r1_c16]\nresoluton: 64\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -17,8 +17,14 @@ import pytest
 import nas
 from nas.space import Block, NetworkSpec, SearchSpace
 from nas.space.block import DenseBlock, PoolBlock
-from nas.space.catalogue import network_names
-from nas.space.mbconv_blocks import ConvBlock, InvertedResidualBlock
+from nas.space.mbconv_blocks import ConvBlock, FusedMBConvBlock, InvertedResidualBlock
+from nas.space.mobile_blocks import (
+    DepthwiseSeparableBlock,
+    IdentityBlock,
+    NormDenseBlock,
+    UniversalInvertedBottleneckBlock,
+)
+from search_spaces.published import efficient, mobile
 
 
 @dataclass
@@ -57,24 +63,72 @@ def brute_force(block: Block) -> int:
     match block:
         case InvertedResidualBlock():
             inverted_residual(graph, block)
+        case FusedMBConvBlock():
+            fused_mbconv(graph, block)
+        case UniversalInvertedBottleneckBlock():
+            universal_inverted_bottleneck(graph, block)
+        case DepthwiseSeparableBlock():
+            depthwise = graph.make("depthwise", block.in_channels * block.out_size**2, "input")
+            graph.overwrite(depthwise)
+            graph.overwrite(graph.make("pointwise", block.out_channels * block.out_size**2, depthwise))
+        case IdentityBlock():
+            return 4 * graph.sizes["input"]
         case ConvBlock():
             out = graph.make("conv", block.out_channels * block.out_size**2, "input")
             graph.overwrite(out)
-        case PoolBlock() | DenseBlock():
+        case PoolBlock() | DenseBlock() | NormDenseBlock():
             graph.make("out", block.out_channels, "input")
     return 4 * graph.peak()
 
 
 def inverted_residual(graph: Graph, block: InvertedResidualBlock) -> None:
     out_pixels, x = block.out_size**2, "input"
-    if block.mid_channels != block.in_channels:
+    if block.mid_channels != block.in_channels or block.always_expand:
         x = graph.overwrite(graph.make("expanded", block.mid_channels * block.in_size**2, x))
+    if block.groups > 1:
+        x = graph.make("shuffled", block.mid_channels * block.in_size**2, x)
     x = graph.overwrite(graph.make("depthwise", block.mid_channels * out_pixels, x))
     if block.squeeze_channels:
-        pooled = graph.make("pooled", block.mid_channels, x)
-        squeezed = graph.overwrite(graph.make("squeezed", block.squeeze_channels, pooled))
-        gate = graph.overwrite(graph.make("gate", block.mid_channels, squeezed))
-        x = graph.overwrite(x, gate)
+        x = graph.overwrite(x, gate(graph, x, block.mid_channels, block.squeeze_channels))
+    x = graph.overwrite(graph.make("projected", block.out_channels * out_pixels, x))
+    if block.stride == 1 and block.in_channels == block.out_channels:
+        graph.overwrite(x, "input")
+
+
+def gate(graph: Graph, x: str, channels: int, squeeze_channels: int) -> str:
+    pooled = graph.make("pooled", channels, x)
+    squeezed = graph.overwrite(graph.make("squeezed", squeeze_channels, pooled))
+    return graph.overwrite(graph.make("gate", channels, squeezed))
+
+
+def fused_mbconv(graph: Graph, block: FusedMBConvBlock) -> None:
+    out_pixels, x = block.out_size**2, "input"
+    residual = block.stride == 1 and block.in_channels == block.out_channels
+    expands = block.mid_channels != block.in_channels
+    if expands:
+        x = graph.overwrite(graph.make("expanded", block.mid_channels * out_pixels, x))
+    if block.squeeze_channels:
+        factors = gate(graph, x, block.mid_channels, block.squeeze_channels)
+        if expands or not residual:
+            x = graph.overwrite(x, factors)
+        elif block.in_size == 1:
+            # The input is needed again, but a vector can be gated in the memory of the gate.
+            x = graph.overwrite(factors, x)
+        else:
+            x = graph.make("gated", block.in_channels * block.in_size**2, x, factors)
+    x = graph.overwrite(graph.make("projected", block.out_channels * out_pixels, x))
+    if residual:
+        graph.overwrite(x, "input")
+
+
+def universal_inverted_bottleneck(graph: Graph, block: UniversalInvertedBottleneckBlock) -> None:
+    out_pixels, x = block.out_size**2, "input"
+    middle_pixels = block.in_size**2 if block.kernel else out_pixels
+    if block.start_kernel:
+        x = graph.overwrite(graph.make("started", block.in_channels * middle_pixels, x))
+    x = graph.overwrite(graph.make("expanded", block.mid_channels * middle_pixels, x))
+    if block.kernel:
+        x = graph.overwrite(graph.make("depthwise", block.mid_channels * out_pixels, x))
     x = graph.overwrite(graph.make("projected", block.out_channels * out_pixels, x))
     if block.stride == 1 and block.in_channels == block.out_channels:
         graph.overwrite(x, "input")
@@ -91,7 +145,7 @@ def test_every_block_of_mbconv(mbconv: SearchSpace) -> None:
     assert_peaks(blocks)
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", [*mobile.NETWORKS, *efficient.NETWORKS])
 def test_every_block_of_published_networks(name: str) -> None:
     assert_peaks(nas.network(name).blocks)
 
@@ -102,6 +156,42 @@ def test_small_blocks_where_any_term_can_be_the_largest() -> None:
         InvertedResidualBlock(inputs, outputs, size, mid_channels=mid, stride=stride, squeeze_channels=squeeze)
         for inputs, mid, outputs, size, stride, squeeze in settings
     )
+
+
+def test_small_grouped_blocks() -> None:
+    settings = itertools.product((2, 8), (2, 4, 8), (2, 8, 40), (1, 3, 8), (1, 2), (False, True))
+    assert_peaks(
+        InvertedResidualBlock(
+            inputs, outputs, size, mid_channels=mid, stride=stride, groups=2,
+            always_expand=always and mid == inputs,
+        )
+        for inputs, mid, outputs, size, stride, always in settings
+    )  # fmt: skip
+
+
+def test_small_fused_blocks() -> None:
+    settings = itertools.product((1, 2, 8), (1, 4, 8, 30), (1, 8, 40), (1, 2, 3, 8), (1, 2), (0, 1, 9, 200))
+    assert_peaks(
+        FusedMBConvBlock(inputs, outputs, size, mid_channels=mid, stride=stride, squeeze_channels=squeeze)
+        for inputs, mid, outputs, size, stride, squeeze in settings
+    )
+
+
+def test_small_universal_bottlenecks() -> None:
+    settings = itertools.product((1, 2, 8), (1, 4, 8, 30), (1, 8, 40), (1, 2, 3, 8), (1, 2), (0, 3), (0, 5))
+    assert_peaks(
+        UniversalInvertedBottleneckBlock(
+            inputs, outputs, size, mid_channels=mid, stride=stride, start_kernel=start, kernel=kernel
+        )
+        for inputs, mid, outputs, size, stride, start, kernel in settings
+        if stride == 1 or start or kernel
+    )
+
+
+def test_small_separable_and_other_blocks() -> None:
+    for inputs, outputs, size, stride in itertools.product((1, 2, 8), (1, 8, 40), (1, 2, 3, 8), (1, 2)):
+        assert_peaks([DepthwiseSeparableBlock(inputs, outputs, size, stride=stride)])
+        assert_peaks([IdentityBlock(inputs, inputs, size), NormDenseBlock(inputs, outputs, 1)])
 
 
 def test_a_residual_block_by_hand() -> None:

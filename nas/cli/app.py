@@ -1,0 +1,37 @@
+"""All commands, gathered."""
+
+from __future__ import annotations
+
+import typer
+
+from nas.cli import compare, export, import_weights, listing, report, resume, search, show
+
+app = typer.Typer(
+    name="nas",
+    help="Search for the best network for your hardware.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("search")(search.search)
+app.command("resume")(resume.resume)
+app.command("list")(listing.list_names)
+app.command("show")(show.show)
+app.command("compare")(compare.compare)
+app.command("report")(report.report)
+app.command("export")(export.export)
+app.command("import-weights")(import_weights.import_weights)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    """Search for the best network for your hardware."""
+    if version:
+        from nas import __version__
+
+        typer.echo(f"nas {__version__}")
+        raise typer.Exit

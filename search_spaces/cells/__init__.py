@@ -1,0 +1,1 @@
+"""Spaces whose networks repeat a cell, a small graph of operations."""
