@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,8 @@ from nas.errors import NasError, suggestion
 if TYPE_CHECKING:
     from nas.space.catalogue import PublishedCount
 
-#: what a comparison with a published figure can come to; "disputed": another source prints our count as an integer
-EQUAL, ROUNDED, DISPUTED, MISS = "equal", "equal as printed", "disputed", "MISS"
+#: what a comparison with a published figure can come to; "differs": for a reason that is recorded with the figure
+EQUAL, ROUNDED, DIFFERS, MISS = "equal", "equal as printed", "differs", "MISS"
 
 
 def list_networks(pattern: str | None, as_json: bool) -> None:
@@ -68,7 +67,7 @@ def check_networks(pattern: str | None, as_json: bool) -> None:
     """Print every published count beside ours, then how many agree.
 
     Raises:
-        typer.Exit: with code 1 where a count is missed that no other source supports.
+        typer.Exit: with code 1 where a count is missed and no reason is known.
     """
     from nas.space.catalogue import published_counts
 
@@ -76,20 +75,21 @@ def check_networks(pattern: str | None, as_json: bool) -> None:
     counts = [count for count in published_counts() if count.network in names]
     if not counts:
         raise NasError(f"no published counts are recorded for {pattern or 'any network'}")
-    verdicts = _verdicts(counts)
-    totals = {verdict: verdicts.count(verdict) for verdict in (EQUAL, ROUNDED, DISPUTED, MISS)}
+    verdicts = [_verdict(count) for count in counts]
+    totals = {verdict: verdicts.count(verdict) for verdict in (EQUAL, ROUNDED, DIFFERS, MISS)}
     exact = len({count.network for count, verdict in zip(counts, verdicts, strict=True) if verdict == EQUAL})
     if as_json:
-        fields = ("network", "quantity", "value", "unit", "source", "ours")
+        fields = ("network", "quantity", "value", "unit", "source", "ours", "note")
         rows = [{name: getattr(count, name) for name in fields} | {"verdict": verdict}
                 for count, verdict in zip(counts, verdicts, strict=True)]  # fmt: skip
         print_json({"counts": rows, "totals": totals, "networks": len(names), "networks_equal_as_integers": exact})
     else:
         _print_check(counts, verdicts)
-        for verdict in (DISPUTED, MISS):
+        for verdict in (DIFFERS, MISS):
             for count in (count for count, each in zip(counts, verdicts, strict=True) if each == verdict):
                 figures = f"published {printed_count(count)}, ours {count.ours:,}"
-                typer.echo(f"{verdict:9s} {count.network} {count.quantity}: {figures} ({count.source})")
+                reason = f"; {count.note}" if count.note else ""
+                typer.echo(f"{verdict:7s} {count.network} {count.quantity}: {figures} ({count.source}{reason})")
         typer.echo(f"{exact} of {len(names)} networks agree with a published count as integers")
         typer.echo(f"{len(counts)} counts: {', '.join(f'{number} {verdict}' for verdict, number in totals.items())}")
     if totals[MISS]:
@@ -108,17 +108,13 @@ def _print_check(counts: list[PublishedCount], verdicts: list[str]) -> None:
 def printed_count(count: PublishedCount) -> str:
     """Return a published count with the digits of its source, e.g. "5.29 M"."""
     unit = {1: "", 10**3: " k", 10**6: " M", 10**9: " G"}.get(count.unit, f" × {count.unit}")
-    return f"{int(count.value):,}" if count.integer else f"{count.value}{unit}"
+    return f"{int(count.value):,}" if count.unit == 1 else f"{count.value}{unit}"
 
 
-def _verdicts(counts: list[PublishedCount]) -> list[str]:
-    supported = Counter((count.network, count.quantity) for count in counts if count.integer and count.agree)
-    return [
-        (EQUAL if count.integer else ROUNDED)
-        if count.agree
-        else (DISPUTED if supported[count.network, count.quantity] else MISS)
-        for count in counts
-    ]
+def _verdict(count: PublishedCount) -> str:
+    if count.agree:
+        return EQUAL if count.integer else ROUNDED
+    return DIFFERS if count.note else MISS
 
 
 def _matching(pattern: str | None) -> list[str]:

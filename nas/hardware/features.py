@@ -1,8 +1,8 @@
 """What the kernels of a block ask of a processor: the inputs of kernel-level latency models.
 
 Convolution, batch normalisation and ReLU-like activations run as one kernel in every inference runtime, so they are
-not counted apart. Activations that runtimes do not fuse (h-swish, SiLU, sigmoid), pooling, gating and residual
-additions pass over memory once more each; their elements are counted as `elementwise`.
+not counted apart. Activations that runtimes do not fuse (h-swish, SiLU, sigmoid), other normalisations, pooling,
+gating, joining and residual additions pass over memory once more each; their elements are counted as `elementwise`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy.typing as npt
 from nas.space.layer import Layer
 
 FUSED_ACTIVATIONS = frozenset({"relu", "relu6", "none"})
+POOLS = frozenset({"pool", "max_pool", "avg_pool"})
+PASSES = frozenset({"mul", "add", "concat", "shuffle", "pad", "layer_norm", "grn", "scale"})
 
 
 def _pointwise_macs(layer: Layer) -> int:
@@ -30,9 +32,9 @@ def _weights(layer: Layer) -> int:
 
 
 def _elementwise(layer: Layer) -> int:
-    if layer.op == "pool":
+    if layer.op in POOLS:
         return layer.in_elements
-    if layer.op in ("mul", "add") or (layer.op == "act" and layer.function not in FUSED_ACTIVATIONS):
+    if layer.op in PASSES or (layer.op == "act" and layer.function not in FUSED_ACTIVATIONS):
         return layer.out_elements
     return 0
 

@@ -104,8 +104,8 @@ class LinearPredictor(LatencyPredictor):
         return float(kernel_features(block.layers(), self.features) @ self._mean)
 
     def bounds(self, space: SearchSpace) -> tuple[float, float]:
-        milliseconds = np.array([[self.block_ms(block)] for block in space.vocabulary.blocks])
-        low, high = space.bounds(BlockTable(space.vocabulary, milliseconds))
+        milliseconds = _block_features(space, self.features) @ self._mean
+        low, high = space.bounds(BlockTable(space.vocabulary, milliseconds[:, None]))
         return round(float(low[0]), 9), round(float(high[0]), 9)
 
     def _from_features(self, features: Array) -> tuple[Array, Array]:
@@ -115,7 +115,12 @@ class LinearPredictor(LatencyPredictor):
         return np.round(mean, 9), np.round(np.sqrt(variance), 9)
 
 
+@lru_cache(maxsize=8)
+def _block_features(space: SearchSpace, names: tuple[str, ...]) -> Array:
+    """Return float[V, F], the features of every block of the vocabulary."""
+    return np.array([kernel_features(block.layers(), names) for block in space.vocabulary.blocks])
+
+
 @lru_cache(maxsize=32)
 def _feature_table(space: SearchSpace, names: tuple[str, ...]) -> BlockTable:
-    values = np.array([kernel_features(block.layers(), names) for block in space.vocabulary.blocks])
-    return BlockTable(space.vocabulary, values)
+    return BlockTable(space.vocabulary, _block_features(space, names))

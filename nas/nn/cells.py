@@ -107,20 +107,26 @@ class FactorizedReduce(nn.Module):
     """Half the resolution without losing information: two strided 1×1 convolutions, one shifted by a pixel.
 
     Their outputs, half the channels each, are concatenated and normalised; with `relu` the input is activated first.
+    On inputs of odd size the shifted one would end a pixel short, so its input is padded.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, relu: bool = True, norm_eps: float = 1e-5):
+    def __init__(
+        self, in_channels: int, out_channels: int, relu: bool = True, norm_eps: float = 1e-5, odd_size: bool = False
+    ):
         super().__init__()
         half = out_channels // 2
         self.activation = nn.ReLU() if relu else nn.Identity()
         self.even = nn.Conv2d(in_channels, half, 1, 2, bias=False)
         self.odd = nn.Conv2d(in_channels, out_channels - half, 1, 2, bias=False)
         self.norm = nn.BatchNorm2d(out_channels, eps=norm_eps)
+        self.odd_size = odd_size
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.activation(x)
-        shifted = nn.functional.pad(x[:, :, 1:, 1:], (0, 1, 0, 1))
-        y: Tensor = self.norm(torch.cat([self.even(x), self.odd(shifted)], 1))
+        even, shifted = self.even(x), x[:, :, 1:, 1:]
+        if self.odd_size:
+            shifted = nn.functional.pad(shifted, (0, 1, 0, 1))
+        y: Tensor = self.norm(torch.cat([even, self.odd(shifted)], 1))
         return y
 
 

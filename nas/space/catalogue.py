@@ -37,6 +37,7 @@ class PublishedCount:
             "macs_thop" (see `nas.space.layer`).
         value: digits as printed, in multiples of `unit`.
         ours: the same quantity counted here.
+        note: why the two differ, where they do and that is known.
     """
 
     network: str
@@ -45,12 +46,13 @@ class PublishedCount:
     unit: int
     source: str
     ours: int
+    note: str = ""
 
     @property
     def integer(self) -> bool:
         """Whether the published figure is exact, printed to the last unit."""
         decimals = len(self.value.partition(".")[2])
-        return self.unit == 10**decimals
+        return self.unit == int("1" + "0" * decimals)
 
     @property
     def agree(self) -> bool:
@@ -118,7 +120,7 @@ def _counts_of(file: Path, network: str | None) -> Iterator[PublishedCount]:
                 raise NasError(f"{file.name}, line {line}: {error}") from error
 
 
-def _count(network: str, quantity: str, value: str, unit: str, source: str) -> PublishedCount:
+def _count(network: str, quantity: str, value: str, unit: str, source: str, note: str = "") -> PublishedCount:
     ours = _own_counts(network)
     if quantity not in ours:
         raise NasError(f"unknown quantity {quantity!r}{suggestion(quantity, ours)}")
@@ -126,7 +128,7 @@ def _count(network: str, quantity: str, value: str, unit: str, source: str) -> P
         raise NasError(f"unit is {unit!r}, must be one of {', '.join(_UNITS)}")
     if not (re.fullmatch(r"[0-9]+(\.[0-9]+)?", value or "") and Decimal(value)):
         raise NasError(f"value is {value!r}, must be a positive number")
-    return PublishedCount(network, quantity, value, _UNITS[unit], source, ours[quantity])
+    return PublishedCount(network, quantity, value, _UNITS[unit], source, ours[quantity], note)
 
 
 @cache

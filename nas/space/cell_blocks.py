@@ -139,11 +139,12 @@ class FactorizedReduceBlock(Block):
         x = trace.act(inputs[0], "relu" if self.relu else "none")
         half = self.out_channels // 2
         even = trace.conv(x, half, stride=2)
-        odd = trace.conv(x, self.out_channels - half, stride=2)
+        shifted = trace.pad(x, self.in_size) if self.in_size % 2 else x
+        odd = trace.conv(shifted, self.out_channels - half, stride=2)
         return trace.norm(trace.concat(even, odd))
 
     def module_call(self) -> tuple[str, dict[str, Any]]:
-        return "FactorizedReduce", module_arguments(self)
+        return "FactorizedReduce", module_arguments(self) | {"odd_size": self.in_size % 2 == 1}
 
     def describe(self) -> str:
         return f"reduce_s2_c{self.out_channels}"

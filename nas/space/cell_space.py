@@ -220,7 +220,9 @@ class CellSpace(SearchSpace):
                 self._add_node(builder, place, node)
             self._add_for_count(builder, place.reduction, place.join)
         self._add_for_count(builder, places[-1].reduction, skeleton.head_blocks)
-        return builder.build(self._output_counts if self._concat == "loose ends" else None)
+        if self._concat == "loose ends":
+            return builder.build(self._output_counts, independent=False)
+        return builder.build()
 
     def _output_counts(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
         """Return int[n, 2], how many nodes leave the normal and the reduction cell, less one."""

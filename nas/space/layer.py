@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 #: for each channel (layer scale), "grn" global response normalisation, "zeros" a tensor of zeros
 Op = Literal[
     "conv", "linear", "batch_norm", "layer_norm", "act", "pool", "max_pool", "avg_pool", "mul", "add", "concat",
-    "scale", "grn", "shuffle", "zeros",
+    "scale", "grn", "shuffle", "pad", "zeros",
 ]  # fmt: skip
 
 #: operations that may write their result over an input nobody else reads, as inference runtimes do

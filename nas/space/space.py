@@ -75,7 +75,7 @@ class SearchSpace(ABC):
 
     def bounds(self, table: BlockTable) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return float[F], the smallest and the largest sums of a table over all networks; see `bounds_attained`."""
-        if self.vocabulary.derive is None or not self.bounds_attained:
+        if self.vocabulary.independent or not self.bounds_attained:
             return table.bounds()
         sums = table.sum(self.all_codes())
         return sums.min(axis=0), sums.max(axis=0)
@@ -83,7 +83,7 @@ class SearchSpace(ABC):
     @property
     def bounds_attained(self) -> bool:
         """Whether some network attains what `bounds` gives; else none is beyond it."""
-        return self.vocabulary.derive is None or self.size <= MAX_LISTED
+        return self.vocabulary.independent or self.size <= MAX_LISTED
 
     # --- counting -------------------------------------------------------------------------------------------------
 

@@ -120,6 +120,10 @@ class Trace:
         """Permute channels across groups (Zhang et al., 2018)."""
         return self._append("shuffle", (x,), x.channels, x.size)
 
+    def pad(self, x: Tensor, size: int) -> Tensor:
+        """Shift a feature map or put zeros around it, so that it is `size` high and wide."""
+        return self._append("pad", (x,), x.channels, size)
+
     def zeros(self, channels: int, size: int) -> Tensor:
         self.layers.append(
             Layer(op="zeros", inputs=(), in_channels=0, out_channels=channels, in_size=size, out_size=size)

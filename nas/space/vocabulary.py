@@ -41,11 +41,18 @@ class Group:
 
 @dataclass(frozen=True)
 class BlockVocabulary:
-    """All blocks of a space, each once, and the groups that map codes to them."""
+    """All blocks of a space, each once, and the groups that map codes to them.
+
+    Args:
+        derive: makes the derived columns, where there are any.
+        independent: whether every combination of choices in the columns that the groups name is some network's; with
+            derived columns that need not be so.
+    """
 
     blocks: tuple[Block, ...]
     groups: tuple[Group, ...]
     derive: Derive | None = None
+    independent: bool = True
 
     def ids(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.int32]:
         """Return int[n, P], the block ids of each network in order, ABSENT where a layer does not exist."""
@@ -87,8 +94,8 @@ class VocabularyBuilder:
             table[i, : len(row)] = row
         self._groups.append(Group(tuple(columns), tuple(choices), table))
 
-    def build(self, derive: Derive | None = None) -> BlockVocabulary:
-        return BlockVocabulary(tuple(self._blocks), tuple(self._groups), derive)
+    def build(self, derive: Derive | None = None, independent: bool = True) -> BlockVocabulary:
+        return BlockVocabulary(tuple(self._blocks), tuple(self._groups), derive, independent)
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,11 @@ class BlockTable:
         padded = np.vstack([values, np.zeros((1, values.shape[1]))])
         self._factors: list[_Factor] = []
         for group in vocabulary.groups:
-            sums = padded[group.table].sum(axis=1).reshape(*group.choices, values.shape[1])
+            # Layer by layer: all at once would take as many copies of the table as a stage has layers.
+            sums = np.zeros((len(group.table), values.shape[1]))
+            for ids in group.table.T:
+                sums += padded[ids]
+            sums = sums.reshape(*group.choices, values.shape[1])
             factor = _Factor(group.columns, sums)
             if self._factors and _joint_rows(self._factors[-1], factor) <= self.MAX_ROWS:
                 factor = _sum([self._factors.pop(), factor])
@@ -160,7 +171,7 @@ class BlockTable:
     def bounds(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return float[F], the smallest and the largest sums over all networks, by eliminating decision by decision.
 
-        Where the vocabulary has derived columns they are taken as free, and the bounds need not be attained.
+        Where the columns of the vocabulary are not independent the bounds hold, but need not be attained.
         """
         return self._extreme(np.min), self._extreme(np.max)
 
@@ -190,7 +201,14 @@ class BlockMaximum:
         """`values` is float[V], one quantity for each block, not negative."""
         padded = np.append(values, 0.0)
         self._vocabulary = vocabulary
-        self._groups = [(group, padded[group.table].max(axis=1)) for group in vocabulary.groups]
+        self._groups = [(group, self._maxima(group, padded)) for group in vocabulary.groups]
+
+    @staticmethod
+    def _maxima(group: Group, padded: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        maxima = np.zeros(len(group.table))
+        for ids in group.table.T:
+            np.maximum(maxima, padded[ids], out=maxima)
+        return maxima
 
     def __call__(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
         """Return float[n], the maximum over the blocks of each network."""

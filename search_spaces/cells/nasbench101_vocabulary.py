@@ -68,7 +68,7 @@ def build_vocabulary(skeleton: NasBench101Network, n_decisions: int) -> BlockVoc
             builder.add((n_decisions + INTERIOR,), (2 * INTERIOR + 2,), cell.output)
             in_channels = channels
     builder.add((), (), lambda: skeleton.head)
-    return builder.build(lambda codes: columns[require_ids(codes)])
+    return builder.build(lambda codes: columns[require_ids(codes)], independent=False)
 
 
 def _settings(skeleton: NasBench101Network) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]]:

@@ -80,10 +80,6 @@ _CELLS = {
         "0max3+0cn1 0skip+1sep3 0cn1+1sep3 2skip+2cn1 0avg3+5cn1 > 1346",
         "1max2+1max3 0btl3+2skip 2max3+2sep5 0sep3+3skip 3cn1+4avg3 > 56",
     ),
-    "amoebanet_c": (
-        "1avg3+1sep3 1skip+1sep3 0sep3+2avg3 0sep3+1skip 1sep3+3avg3 > 02456",
-        "1max3+1max3 1sep3+2sep7 0max3+1sep7 4sep5+4sep5 0max3+0sep3 > 123456",
-    ),
 }
 
 
@@ -147,8 +143,6 @@ def _networks() -> dict[str, NetworkSpec]:
         "amoebanet_b_6_36": _tensorflow("amoebanet_b", _AMOEBANET, 6, 36, 108, **cifar),
         "amoebanet_a_mobile": _tensorflow("amoebanet_a", _AMOEBANET, 4, 50, 32, dropout=0.5),
         "amoebanet_b_mobile": _tensorflow("amoebanet_b", _AMOEBANET, 3, 62, 32, dropout=0.5),
-        "amoebanet_c_mobile": _tensorflow("amoebanet_c", _AMOEBANET, 4, 50, 32, dropout=0.5),
-        "amoebanet_a_6_190": _tensorflow("amoebanet_a", _AMOEBANET, 6, 190, 96, resolution=331, dropout=0.5),
     }
     return {name: replace(spec, name=name) for name, spec in networks.items()}
 
@@ -164,5 +158,4 @@ PUBLISHED_TOP1 = {
     "nasnet_a_mobile": (74.0, f"{_NASNET}; Keras applications"),
     "nasnet_a_large": (82.7, f"{_NASNET}; Keras applications"),
     "pnasnet5_large": (82.9, f"{_PNASNET}, as quoted in AmoebaNet, Table 2"),
-    "amoebanet_a_6_190": (82.8, f"{_AMOEBANET}, Table 2"),
 }

@@ -68,21 +68,22 @@ def test_a_pattern_chooses_networks(nas: Run, pattern: str) -> None:
     assert names == [f"efficientnet_lite{i}" for i in range(5)]
 
 
-def counts(*rows: tuple[str, int, int]) -> list[PublishedCount]:
-    return [PublishedCount("efficientnet_b0", "params", value, unit, "somebody", ours) for value, unit, ours in rows]
+def counts(*rows: tuple[str, int, int, str]) -> list[PublishedCount]:
+    return [PublishedCount("efficientnet_b0", "params", row[0], row[1], "somebody", *row[2:]) for row in rows]
 
 
 @pytest.mark.parametrize(
     ("rows", "verdicts", "code"),
     [
-        ([("5288548", 1, 5_288_548), ("5.29", 10**6, 5_288_548)], ["equal", "equal as printed"], 0),
-        ([("5288549", 1, 5_288_548)], ["MISS"], 1),
-        ([("5.3", 10**6, 5_100_000)], ["MISS"], 1),
-        ([("5288548", 1, 5_288_548), ("5.5", 10**6, 5_288_548)], ["equal", "disputed"], 0),
+        ([("5288548", 1, 5_288_548, ""), ("5.29", 10**6, 5_288_548, "")], ["equal", "equal as printed"], 0),
+        ([("5.288548", 10**6, 5_288_548, "")], ["equal"], 0),
+        ([("5288549", 1, 5_288_548, "")], ["MISS"], 1),
+        ([("5.3", 10**6, 5_100_000, "")], ["MISS"], 1),
+        ([("5288548", 1, 5_288_548, ""), ("5.5", 10**6, 5_288_548, "a wider stem")], ["equal", "differs"], 0),
     ],
 )
 def test_a_missed_count_fails_the_check(
-    nas: Run, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, int, int]], verdicts: list[str], code: int
+    nas: Run, monkeypatch: pytest.MonkeyPatch, rows: list[tuple[str, int, int, str]], verdicts: list[str], code: int
 ) -> None:
     monkeypatch.setattr(catalogue, "published_counts", lambda: counts(*rows))
     found = json.loads(nas("list", "networks", "--check", "--json", code=code))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, fx, nn
@@ -19,12 +20,16 @@ from torch.profiler import ProfilerActivity, profile, record_function
 import nas
 from nas.space import NetworkSpec
 
-EXECUTED = (
-    "efficientnet_b0", "mobilenetv2", "mobilenetv3_large", "mobilenetv3_small", "mnasnet_a1",
-    "mnasnet_b1_0.5",
+NETWORKS = (
+    "efficientnet_b0", "efficientnetv2_b0", "fbnet_a", "mnasnet_a1", "mnasnet_b1_0.5", "mobilenetv1_0.5", "mobilenetv2",
+    "mobilenetv3_large", "mobilenetv3_small", "mobilenetv4_conv_small", "resnet18", "resnet50", "regnet_y_800mf",
+    "convnext_atto", "darts_v2", "pc_darts_cifar", "p_darts", "nasnet_a_mobile", "pnasnet5_mobile",
+    "amoebanet_a_mobile",
 )  # fmt: skip
+#: spaces whose graphs are not chains, and random networks drawn from each
+GRAPHS, DRAWN = ("darts", "nasbench101", "nasbench201", "nasnet"), 4
 #: every normalisation follows a convolution, so it can be folded into it and the network run in place
-FOLDABLE = ("efficientnet_b0", "mobilenetv2", "mobilenetv3_large", "mobilenetv3_small", "mnasnet_a1")
+FOLDABLE = ("efficientnet_b0", "mnasnet_a1", "mobilenetv2", "mobilenetv3_large", "mobilenetv3_small", "resnet18")
 
 
 class OperationTracer(fx.Tracer):
@@ -42,6 +47,9 @@ def run(traced: fx.GraphModule, image: Tensor, in_place: bool) -> Tensor:
     for node in traced.graph.nodes:
         if node.op == "placeholder":
             made[node] = image.clone()
+            continue
+        if node.op == "get_attr":
+            made[node] = operator.attrgetter(str(node.target))(traced)
             continue
         if node.op == "output":
             return made[node.args[0]]
@@ -112,10 +120,20 @@ def fold_norms(traced: fx.GraphModule) -> None:
     traced.recompile()
 
 
-@pytest.mark.parametrize("name", EXECUTED)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_without_overwriting_it_is_what_torch_allocates(name: str) -> None:
     spec = nas.network(name)
     assert allocated_peak(spec, in_place=False) == spec.peak_activation_bytes(in_place=False)
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_random_cells_allocate_what_is_said(name: str) -> None:
+    space = nas.space(name)
+    codes = space.sample(DRAWN, np.random.default_rng(11))
+    for code, predicted in zip(codes, space.peak_activation_bytes(codes), strict=True):
+        spec = space.spec(code)
+        assert allocated_peak(spec, in_place=False) == spec.peak_activation_bytes(in_place=False)
+        assert predicted == spec.peak_activation_bytes() <= spec.peak_activation_bytes(in_place=False)
 
 
 @pytest.mark.parametrize("name", FOLDABLE)
