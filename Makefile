@@ -17,6 +17,7 @@ test: .venv/.installed-dev
 # The measured claims: speed, search quality, survival of SIGKILL (minutes).
 benchmark: .venv/.installed-dev
 	$(BIN)/python benchmarks/exactness.py
+	$(BIN)/python benchmarks/costing.py
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/search_quality.py
 	$(BIN)/python benchmarks/kill_and_resume.py

@@ -8,17 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+import nas
 from nas import cli
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 def commands() -> list[str]:
-    """The `nas` commands of the section "More", in order."""
-    section = README.split("## More")[1].split("## ")[0]
-    found = [line.strip().split("    #")[0].strip() for line in section.splitlines() if line.startswith("    nas ")]
-    assert len(found) >= 6
+    """The `nas` commands of the sections "Networks people know" and "More", in order."""
+    section = README.split("## Networks people know")[1].split("## How far")[0]
+    found = [re.split(r"\s{2,}#", line.strip())[0] for line in section.splitlines() if line.startswith("    nas ")]
+    assert len(found) >= 12
     return found
 
 
@@ -29,6 +31,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_commands_run_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = nas.network("efficientnet_lite0").build().state_dict()
+    torch.save({f"theirs.{i}": tensor for i, tensor in enumerate(weights.values())}, folder / "theirs.pth")
     for command in commands():
         monkeypatch.setattr(sys, "argv", shlex.split(command))
         with pytest.raises(SystemExit) as stop:

@@ -69,6 +69,8 @@ def front_table(run: Run, rows: int) -> Table:
     metrics = [METRICS[name] for name in problem.metrics if name != "peak_activation_bytes"]
     headings = [_heading(problem, metric.name, f"{metric.label} {metric.unit}") for metric in metrics]
     table = plain_table("point", "code", *headings, text=(0, 1))
+    # Where space is short a long code goes on in the next line; figures are never cut.
+    table.columns[1].no_wrap, table.columns[1].overflow = False, "fold"
     step = max(1.0, (len(points) - 1) / max(1, rows - 1))
     shown = sorted({round(i * step) for i in range(min(rows, len(points)))})
     for position in shown:
