@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_commands_run_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = nas.network("efficientnet_lite0").build().state_dict()
-    torch.save({f"theirs.{i}": tensor for i, tensor in enumerate(weights.values())}, folder / "theirs.pth")
+    torch.save({f"theirs.{name}": tensor for name, tensor in weights.items()}, folder / "theirs.pth")
     for command in commands():
         monkeypatch.setattr(sys, "argv", shlex.split(command))
         with pytest.raises(SystemExit) as stop:
