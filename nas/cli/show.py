@@ -73,11 +73,11 @@ def _show_network(found: Resolved, target: Target | None, every_block: bool) -> 
     from nas.search.network_table import all_rows, folded_rows
 
     out, spec = console(), found.spec
+    rows = all_rows(spec) if every_block else folded_rows(spec)
+    table = _block_table(rows, target, with_input=True)
     title = spec.name if found.code in (None, spec.name) else f"{spec.name} ({found.code})"
     out.print(f"{title}  input {spec.resolution}×{spec.resolution}×{spec.in_channels}"
               + (f"  {spec.source}" if spec.source else ""))  # fmt: skip
-    rows = all_rows(spec) if every_block else folded_rows(spec)
-    table = _block_table(rows, target, with_input=True)
     # On a narrow terminal the input is left out: it is what came before.
     out.print(table if fits(out, table) else _block_table(rows, target, with_input=False))
     for name, value in spec.cost().items():

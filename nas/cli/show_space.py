@@ -35,6 +35,8 @@ def size_text(size: int) -> str:
 
 def _print(about: AboutSpace) -> None:
     out, space = console(), about.problem.space
+    # Counted before anything is printed: a space of networks too large to count is refused.
+    ranges = ranges_table(about.problem)
     out.print(f"{space.name}  {space.description}")
     out.print(f"{size_text(space.size)} distinct networks (computed), {len(space.decisions)} decisions")
     table = plain_table("decision", "times", "choices", "only if", text=(0, 2, 3))
@@ -43,7 +45,7 @@ def _print(about: AboutSpace) -> None:
     for line in about.decisions:
         table.add_row(line.names, str(line.count), _choices(line), line.condition)
     out.print(table)
-    out.print(ranges_table(about.problem))
+    out.print(ranges)
     for name, code in about.published.items():
         out.print(f"Contains  {name}  {code}")
     if not about.published:

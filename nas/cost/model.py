@@ -8,18 +8,29 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from nas.errors import NasError
 from nas.space import BlockTable, SearchSpace
 
 #: cost metrics that every space has; counted, not estimated
 COST_METRICS = ("params", "macs", "peak_activation_bytes")
 
+#: whole numbers below are exact in float64
+EXACT = 2**53
+
 
 class CostModel:
-    """Parameters, multiply-adds and peak activation memory of any number of networks of one space."""
+    """Parameters, multiply-adds and peak activation memory of any number of networks of one space.
+
+    Raises:
+        NasError: networks may have so many that float64 does not add them exactly.
+    """
 
     def __init__(self, space: SearchSpace):
         blocks = space.vocabulary.blocks
         additive = np.array([[block.params, block.macs] for block in blocks], dtype=np.float64)
+        most = additive.max() * sum(group.table.shape[1] for group in space.vocabulary.groups)
+        if most >= EXACT:
+            raise NasError(f"{space.name}: its networks may have {most:.2g} multiply-adds, too many to count exactly")
         self._additive = BlockTable(space.vocabulary, additive)
         self._space = space
 

@@ -51,6 +51,8 @@ def resolve(text: str) -> Resolved:
         raise NasError(
             f"{text!r} is a code of several spaces; say which: " + ", ".join(f"{s.name}:{text}" for s in spaces)
         )
+    if text in registry.names("spaces"):
+        raise NasError(f"{text!r} is a space, not a network; name a network of it by {text}:CODE")
     if not spaces:
         near = suggestion(text, [*network_names(), *registry.names("spaces")])
         raise NasError(f"{text!r} is no published network, no space, no code and no point of a run (RUN#3){near}")

@@ -19,6 +19,7 @@ from nas.space.staged_space import StagedSpace
 Blocks = Annotated[list[str], Field(min_length=1, max_length=100)]
 Size = Annotated[int, Field(ge=1, le=4096)]
 Count = Annotated[int, Field(ge=1, le=100_000)]
+Values = Annotated[list[int | float | str], Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
@@ -59,7 +60,7 @@ class SpaceDeclaration(_Declaration):
         list[Size], BeforeValidator(lambda size: size if isinstance(size, list) else [size]), Field(min_length=1)
     ] = [224]
     layerwise: bool = False
-    only: dict[str, Annotated[dict[str, list[int | float | str]], Field(min_length=1, max_length=1)]] = {}
+    only: dict[str, Annotated[dict[str, Values], Field(min_length=1, max_length=1)]] = {}
     in_channels: Count = 3
     num_classes: Count = 1000
     activation: Literal["relu", "relu6", "silu", "hardswish"] = "relu"
@@ -102,7 +103,8 @@ def read_declaration(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise NasError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise NasError(f"{path} holds {type(content).__name__}, expected keys and values such as `name: phone`")
+        found = "nothing" if content is None else type(content).__name__
+        raise NasError(f"{path} holds {found}, expected keys and values such as `name: phone`")
     return {str(key): value for key, value in content.items()}
 
 
@@ -167,6 +169,10 @@ def _message(error: ValidationError) -> str:
         return f"{key} is {first['input']!r}{suggestion(str(first['input']), valid)}"
     if first["type"] == "too_short":
         return f"{key} is empty, needs at least one entry"
+    if first["type"] == "too_long":
+        return f"{key} has {first['ctx']['actual_length']} entries, at most {first['ctx']['max_length']} are possible"
+    if first["type"] in ("model_type", "dict_type"):
+        return f"{key} is {first['input']!r}, must be keys and values, such as {{ratio: 0.25}} of se"
     if first["type"] == "string_pattern_mismatch":
         return f"{key} is {first['input']!r}, must be up to 64 letters, digits, '_', '.' or '-'"
     hint = "; YAML reads 1e-3 as text, write 0.001" if first["type"] == "float_type" else ""

@@ -31,7 +31,7 @@ class Stage:
         notation: the block string.
         layerwise: every layer chooses for itself, and the number of layers is called depth; else all share.
         only: property -> where it is a choice at all: a property of the same layer and values of it; elsewhere it has
-            the first of its values.
+            the first of its values. Neither may be the block type, the width or the number of layers.
 
     Raises:
         NasError: the string is malformed, leaves the stride open, or `only` names what is no choice.
@@ -50,19 +50,22 @@ class Stage:
         if "id" in self.pattern.kinds and max(self.counts) > 1:
             raise NasError(
                 f"{self.part} {self.notation!r}: where an identity stands among other layers changes nothing; leave "
-                "out 'id' and make the number of layers a choice, r{{1-4}}"
+                "out 'id' and make the number of layers a choice, r{1-4}"
             )
         if "stride" in self.open:
             raise NasError(f"{self.part} {self.notation!r}: the stride cannot be a choice, later stages depend on it")
         for prop, condition in self.only.items():
             if prop not in self.open:
                 continue
-            choices = self.open.get(condition.parent, ())
-            if not set(condition.values) < set(choices) or not self._takers(condition.parent) <= self._takers(prop):
-                values = ", ".join(map(str, condition.values))
+            parent, values = condition.parent, set(condition.values)
+            among = bool(values) and values < set(self.open.get(parent, ()))
+            # Both have to be settled layer by layer, and the one before the other.
+            settled = not {prop, parent} & {"kind", *_OF_THE_STAGE} and parent not in self.only
+            if not (among and settled and self._takers(parent) <= self._takers(prop)):
+                named = ", ".join(map(str, condition.values))
                 raise NasError(
-                    f"{self.part} {self.notation!r}: {prop} cannot depend on {condition.parent} in {{{values}}}; name "
-                    "another choice of the same block types and some of its values"
+                    f"{self.part} {self.notation!r}: {prop} cannot depend on {parent} in {{{named}}}; name another "
+                    "choice of the same block types and some of its values"
                 )
 
     @cached_property

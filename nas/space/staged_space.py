@@ -201,6 +201,10 @@ class StagedSpace(SearchSpace):
             open_blocks = [stage for stage in self._parts[part] if stage.open]
             if len(open_blocks) > 1 or any("layers" in stage.open for stage in open_blocks):
                 raise NasError(f"{part}: one block at most may have choices, and none of the number of layers")
+        for part in self._parts.keys() - {"head"}:
+            for stage in self._parts[part]:
+                if stage.pattern.kind in ("pool", "fc"):
+                    raise NasError(f"{part}: {stage.notation!r} belongs in the head")
         for prop in only:
             if not any(prop in stage.open for stage in self._stages):
                 raise NasError(f"{prop} depends on {only[prop].parent}, but is no choice anywhere")

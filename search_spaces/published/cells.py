@@ -20,6 +20,8 @@ _SNAS = "SNAS, Xie et al., ICLR 2019"
 _NASNET = "NASNet, Zoph et al., CVPR 2018"
 _PNASNET = "PNASNet, Liu et al., ECCV 2018"
 _AMOEBANET = "AmoebaNet, Real et al., AAAI 2019"
+_AUTOAUGMENT = "AutoAugment, Cubuk et al., CVPR 2019"
+_GPIPE = "GPipe, Huang et al., NeurIPS 2019"
 
 #: how operations read below
 _OPERATIONS = {
@@ -79,6 +81,10 @@ _CELLS = {
     "amoebanet_b": (
         "0max3+0cn1 0skip+1sep3 0cn1+1sep3 2skip+2cn1 0avg3+5cn1 > 1346",
         "1max2+1max3 0btl3+2skip 2max3+2sep5 0sep3+3skip 3cn1+4avg3 > 56",
+    ),
+    "amoebanet_c": (
+        "1avg3+1sep3 1skip+1sep3 0sep3+2avg3 0sep3+1skip 1sep3+3avg3 > 02456",
+        "1max3+1max3 1sep3+2sep7 0max3+1sep7 4sep5+4sep5 0max3+0sep3 > 123456",
     ),
 }
 
@@ -141,6 +147,13 @@ def _networks() -> dict[str, NetworkSpec]:
         "amoebanet_a_6_32": _tensorflow("amoebanet_a", _AMOEBANET, 6, 32, 96, **cifar),
         "amoebanet_a_6_36": _tensorflow("amoebanet_a", _AMOEBANET, 6, 36, 108, **cifar),
         "amoebanet_b_6_36": _tensorflow("amoebanet_b", _AMOEBANET, 6, 36, 108, **cifar),
+        "amoebanet_a_6_190": _tensorflow("amoebanet_a", _AMOEBANET, 6, 190, 32, resolution=331, dropout=0.5),
+        "amoebanet_b_6_512": _tensorflow(
+            "amoebanet_b", f"{_AMOEBANET}; {_GPIPE}", 6, 512, 32, resolution=480, dropout=0.5
+        ),
+        "amoebanet_c_6_228": _tensorflow(
+            "amoebanet_c", f"{_AMOEBANET}; {_AUTOAUGMENT}", 6, 228, 32, resolution=331, dropout=0.5
+        ),
         "amoebanet_a_mobile": _tensorflow("amoebanet_a", _AMOEBANET, 4, 50, 32, dropout=0.5),
         "amoebanet_b_mobile": _tensorflow("amoebanet_b", _AMOEBANET, 3, 62, 32, dropout=0.5),
     }
@@ -151,11 +164,18 @@ NETWORKS = _networks()
 
 #: ImageNet top-1 (%) as published, under the training recipe of the paper
 PUBLISHED_TOP1 = {
-    "darts_v2_imagenet": (73.3, f"{_DARTS}, README of the authors' code"),
+    "darts_v2_imagenet": (73.3, f"{_DARTS}, Table 3"),
     "gdas_imagenet": (74.0, _GDAS),
     "p_darts_imagenet": (75.6, _P_DARTS),
+    "pc_darts_cifar_imagenet": (74.9, _PC_DARTS),
     "pc_darts_imagenet": (75.8, f"{_PC_DARTS}, abstract"),
     "nasnet_a_mobile": (74.0, f"{_NASNET}; Keras applications"),
     "nasnet_a_large": (82.7, f"{_NASNET}; Keras applications"),
+    "pnasnet5_mobile": (74.2, f"{_PNASNET}, as quoted in DARTS, Table 3"),
     "pnasnet5_large": (82.9, f"{_PNASNET}, as quoted in AmoebaNet, Table 2"),
+    "amoebanet_a_mobile": (74.5, f"{_AMOEBANET}, as quoted in DARTS, Table 3"),
+    "amoebanet_b_mobile": (74.0, f"{_AMOEBANET}, as quoted in DARTS, Table 3"),
+    "amoebanet_a_6_190": (82.8, f"{_AMOEBANET}, Table 2"),
+    "amoebanet_b_6_512": (84.4, f"{_GPIPE}, Table 4"),
+    "amoebanet_c_6_228": (83.1, f"{_AUTOAUGMENT}, baseline of its ImageNet table"),
 }

@@ -70,7 +70,10 @@ CASES: list[tuple[list[str], list[str]]] = [
     (["show", "nospace:111"], ["unknown space 'nospace'"]),
     (["show", "broken.yaml"], ["broken.yaml", "resoluton", "did you mean 'resolution'"]),
     (["show", "mbconv", "--rows", "1"], ["rows"]),
+    (["show", "huge.yaml"], ["huge", "too many to count exactly"]),
+    (["show", "efficientnet_b0", "--target", "pixel1"], ["cn_k3_s2_c32", "was not measured"]),
     (["compare"], ["architectures"]),
+    (["compare", "mbconv"], ["'mbconv' is a space", "mbconv:CODE"]),
     (["compare", "efficientnet_b0", "effnet_b1"], ["effnet_b1", "did you mean 'efficientnet_b1'"]),
     (["compare", "efficientnet_b0", "--target", "pixle4"], ["did you mean 'pixel4'"]),
     (["compare", "efficientnet_b0", "--out", "/proc/nas/c.html"], ["/proc/nas/c.html"]),
@@ -134,6 +137,9 @@ def workplace(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "file").write_text("a file, not a folder")
     (tmp_path / "taken").mkdir()
     (tmp_path / "own.yaml").write_text("name: own\nstages: ['ir_r{1-2}_c16']\n")
+    (tmp_path / "huge.yaml").write_text(
+        "name: huge\nresolution: 4096\nin_channels: 100000\nstages: ['ir_r{1-100}_k31_e32_c100000']\n"
+    )
     (tmp_path / "broken.yaml").write_text("name: own\nstages: [ir_r1_c16]\nresoluton: 64\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -150,9 +156,10 @@ def refuse(
         monkeypatch.setattr(sys, "argv", ["nas", *arguments])
         with pytest.raises(SystemExit) as stop:
             cli.main()
-        message = capsys.readouterr().err
+        printed, message = capsys.readouterr()
         assert stop.value.code == 2, message
         assert "Traceback" not in message
+        assert printed == ""
         assert sorted(workplace.rglob("*")) == before
         return message
 

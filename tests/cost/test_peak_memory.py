@@ -24,6 +24,7 @@ from nas.space.mobile_blocks import (
     NormDenseBlock,
     UniversalInvertedBottleneckBlock,
 )
+from nas.space.trace import Trace, peak_bytes
 from search_spaces.published import efficient, mobile
 
 
@@ -204,3 +205,11 @@ def test_the_peak_of_a_network_is_that_of_its_worst_block(mbconv: SearchSpace, r
     for code in mbconv.sample(50, rng):
         spec: NetworkSpec = mbconv.spec(code)
         assert spec.cost()["peak_activation_bytes"] == max(brute_force(block) for block in spec.blocks)
+
+
+def test_a_small_tensor_cannot_be_written_over_by_a_large_one() -> None:
+    trace = Trace()
+    x = trace.input(2, 4)
+    gated = trace.mul(x, trace.pool(x))
+    # The image survives, so what is gated is new; the gate that dies has no room for it.
+    assert peak_bytes(trace.layers, [32], [gated.index, -1]) == 4 * (32 + 2 + 32)

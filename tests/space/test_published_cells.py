@@ -35,7 +35,7 @@ def test_every_published_network_says_where_it_comes_from() -> None:
 @pytest.mark.parametrize(
     "name",
     ["darts_v2", "amoebanet_a_darts", "pc_darts_imagenet", "nasnet_a_mobile", "nasnet_a_6_768", "pnasnet5_mobile",
-     "pnasnet5_large", "amoebanet_b_mobile"],
+     "pnasnet5_large", "amoebanet_b_mobile", "amoebanet_c_6_228"],
 )  # fmt: skip
 def test_the_module_has_the_counted_parameters_and_gives_logits(name: str) -> None:
     spec = NETWORKS[name]

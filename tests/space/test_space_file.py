@@ -99,6 +99,10 @@ def test_one_resolution_is_no_decision() -> None:
         ({"head": ["cn_c8", "pool", "fx"]}, "head: block 'fx': block type is one of cn, ir"),
         ({"head": ["cn_c8", "fc"]}, "stages and head: fc cannot stand here: 'fc' blocks, and no others, come after"),
         ({"head": ["cn_c8", "pool"]}, "head: 'pool' gives 8 channels of 1×1, not 1000 classes"),
+        ({"stages": ["ir_k{3,5}_c8"] * 101}, "stages has 101 entries, at most 100"),
+        ({"se": 5}, "se is 5, must be keys and values"),
+        ({"only": ["se"]}, "only is ['se'], must be keys and values"),
+        ({"only": {"kernel": {"expand": []}}}, "only, kernel expand is empty, needs at least one entry"),
         ({"only": {"groups": {"expand": [1]}}}, "groups depends on expand, but is no choice anywhere"),
     ],
 )
@@ -126,7 +130,7 @@ def test_a_wrong_token_is_pointed_at() -> None:
     [
         ("name: [", "is not valid YAML"),
         ("- a\n- b", "holds list, expected keys and values such as `name: phone`"),
-        ("", "holds NoneType"),
+        ("", "holds nothing, expected keys"),
         ("name: a\nname: b", "key 'name' is given twice"),
         ("name: &x a\nstages: [*x]", "aliases"),
     ],
