@@ -153,7 +153,10 @@ class SearchSpace(ABC):
         return codes
 
     def neighbours(self, code: npt.ArrayLike) -> Codes:
-        """Return int8[m, D], all distinct networks one decision away from `code`, without itself."""
+        """Return int8[m, D], all distinct networks one decision away from `code`, without itself.
+
+        Decisions that a change makes matter have their first choice, so the way back may be longer than one step.
+        """
         origin = self.canonical(np.asarray(code, dtype=np.int8).reshape(1, -1))
         rows = []
         for d in np.flatnonzero(self.active(origin)[0]):
