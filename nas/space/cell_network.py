@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -12,7 +11,7 @@ from nas.space.block import NORM_EPS, Block, DenseBlock, PoolBlock
 from nas.space.cell import INPUTS, Cell, Feature, GraphBuilder, concat_block
 from nas.space.cell_blocks import FactorizedReduceBlock, PreActivationConvBlock
 from nas.space.mbconv_blocks import ConvBlock
-from nas.space.network import NetworkSpec, Node
+from nas.space.network import NetworkSpec, Node, check_multipliers, scaled_depth
 from nas.space.trace import downsampled
 
 
@@ -145,12 +144,10 @@ class CellNetwork(NetworkSpec):
 
     def scale(self, depth: float = 1.0, width: float = 1.0, resolution: int | None = None) -> CellNetwork:
         """Return a network of the same cells: their number × depth rounded up, channels × width rounded to even."""
-        if not (0 < depth < math.inf and 0 < width < math.inf):
-            raise NasError(f"depth and width multipliers must be positive numbers, not {depth:g} and {width:g}")
+        check_multipliers(depth, width)
         return replace(
             self,
-            # A product such as 1.1 * 10 must not be rounded up for its last binary digit.
-            cells=math.ceil(round(self.cells * depth, 9)),
+            cells=scaled_depth(self.cells, depth),
             channels=self.channels if width == 1 else max(2, 2 * round(self.channels * width / 2)),
             resolution=self.resolution if resolution is None else resolution,
             name="",

@@ -40,12 +40,11 @@ class ConvBlock(Block):
 
 
 @dataclass(frozen=True)
-class InvertedResidualBlock(Block):
-    """MBConv: pointwise expansion, depthwise convolution, optional squeeze-and-excite, linear pointwise projection.
+class ExpandingBlock(Block):
+    """What MBConv and Fused-MBConv have in common.
 
-    Without expansion (`mid_channels == in_channels`) the first convolution is left out unless `always_expand`. With
-    `groups` the pointwise convolutions are grouped and channels shuffled before the depthwise one, as in FBNet (Wu et
-    al., 2019). `squeeze_channels` is the width of the squeeze-and-excite bottleneck, 0 for none.
+    `mid_channels` is the width after the expansion, `squeeze_channels` that of the squeeze-and-excite bottleneck, 0 for
+    none. The input is added to the output where their shapes are the same.
     """
 
     mid_channels: int = 0
@@ -57,8 +56,6 @@ class InvertedResidualBlock(Block):
     se_gate: str = "sigmoid"
     norm_eps: float = NORM_EPS
     padding: tuple[int, int] | None = None
-    groups: int = 1
-    always_expand: bool = False
 
     @property
     def out_size(self) -> int:
@@ -67,6 +64,19 @@ class InvertedResidualBlock(Block):
     @property
     def residual(self) -> bool:
         return self.stride == 1 and self.in_channels == self.out_channels
+
+
+@dataclass(frozen=True)
+class InvertedResidualBlock(ExpandingBlock):
+    """MBConv: pointwise expansion, depthwise convolution, optional squeeze-and-excite, linear pointwise projection.
+
+    Without expansion (`mid_channels == in_channels`) the first convolution is left out unless `always_expand`. With
+    `groups` the pointwise convolutions are grouped and channels shuffled before the depthwise one, as in FBNet (Wu et
+    al., 2019).
+    """
+
+    groups: int = 1
+    always_expand: bool = False
 
     def trace(self, trace: Trace, *inputs: Tensor) -> Tensor:
         (x,) = inputs
@@ -92,30 +102,12 @@ class InvertedResidualBlock(Block):
 
 
 @dataclass(frozen=True)
-class FusedMBConvBlock(Block):
+class FusedMBConvBlock(ExpandingBlock):
     """Fused-MBConv (Tan & Le, 2021): k × k expansion, optional squeeze-and-excite, linear pointwise projection.
 
     Without expansion (`mid_channels == in_channels`) it is one k × k convolution with activation, on the gated input
     where there is squeeze-and-excite.
     """
-
-    mid_channels: int = 0
-    kernel: int = 3
-    stride: int = 1
-    squeeze_channels: int = 0
-    activation: str = "relu"
-    se_activation: str = "relu"
-    se_gate: str = "sigmoid"
-    norm_eps: float = NORM_EPS
-    padding: tuple[int, int] | None = None
-
-    @property
-    def out_size(self) -> int:
-        return downsampled(self.in_size, self.stride)
-
-    @property
-    def residual(self) -> bool:
-        return self.stride == 1 and self.in_channels == self.out_channels
 
     def trace(self, trace: Trace, *inputs: Tensor) -> Tensor:
         (x,) = inputs

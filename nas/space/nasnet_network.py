@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -21,7 +20,7 @@ from nas.space.cell_blocks import (
     pool_block,
 )
 from nas.space.mbconv_blocks import ConvBlock
-from nas.space.network import NetworkSpec, Node
+from nas.space.network import NetworkSpec, Node, check_multipliers, scaled_depth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,12 +148,10 @@ class NasNetwork(NetworkSpec):
 
     def scale(self, depth: float = 1.0, width: float = 1.0, resolution: int | None = None) -> NasNetwork:
         """Return a network of the same cells: their number × depth rounded up, filters × width rounded to 4."""
-        if not (0 < depth < math.inf and 0 < width < math.inf):
-            raise NasError(f"depth and width multipliers must be positive numbers, not {depth:g} and {width:g}")
+        check_multipliers(depth, width)
         return replace(
             self,
-            # A product such as 1.1 * 10 must not be rounded up for its last binary digit.
-            cells=math.ceil(round(self.cells * depth, 9)),
+            cells=scaled_depth(self.cells, depth),
             filters=self.filters if width == 1 else max(4, 4 * round(self.filters * width / 4)),
             stem_filters=self.stem_filters if width == 1 else max(1, round(self.stem_filters * width)),
             resolution=self.resolution if resolution is None else resolution,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +24,18 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     """Round to a multiple of `divisor`, never below 90 % of what was asked (Howard et al., MobileNet)."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def scaled_depth(count: int, depth: float) -> int:
+    """Return a number of layers times `depth`, rounded up, as EfficientNet does (Tan & Le, 2019)."""
+    # A product such as 1.1 * 10 must not be rounded up for its last binary digit.
+    return max(1, math.ceil(round(depth * count, 9)))
+
+
+def check_multipliers(depth: float, width: float) -> None:
+    """Refuse multipliers of `NetworkSpec.scale` that are no positive numbers."""
+    if not all(isinstance(value, int | float) and 0 < value < math.inf for value in (depth, width)):
+        raise NasError(f"depth and width multipliers must be positive numbers, not {depth!r} and {width!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Literal
 from nas.errors import NasError
 from nas.space.block import Block, DenseBlock, PoolBlock
 from nas.space.mbconv_blocks import ConvBlock
-from nas.space.network import NetworkSpec, Node, chain, round_channels
+from nas.space.network import NetworkSpec, Node, chain, check_multipliers, round_channels, scaled_depth
 from nas.space.residual_blocks import BottleneckBlock
 
 #: widths of blocks are multiples of this before they are adapted to the groups
@@ -97,10 +97,8 @@ class RegNet(NetworkSpec):
         The line that the widths follow starts `width` times as high, and reaches `width` times as high over all
         blocks, however many there are; w_m and the group width stay.
         """
-        if not (0 < depth < math.inf and 0 < width < math.inf):
-            raise NasError(f"depth and width multipliers must be positive numbers, not {depth:g} and {width:g}")
-        # A product such as 1.1 * 10 must not be rounded up for its last binary digit.
-        blocks = math.ceil(round(depth * self.depth, 9))
+        check_multipliers(depth, width)
+        blocks = scaled_depth(self.depth, depth)
         return replace(
             self,
             depth=blocks,

@@ -9,7 +9,7 @@ from typing import Literal
 
 from nas.errors import NasError, suggestion
 from nas.space.block import Block, DenseBlock, PoolBlock
-from nas.space.network import NetworkSpec, Node, chain, round_channels
+from nas.space.network import NetworkSpec, Node, chain, check_multipliers, round_channels, scaled_depth
 from nas.space.residual_blocks import (
     BasicBlock,
     BottleneckBlock,
@@ -183,13 +183,11 @@ class ResidualNetwork(NetworkSpec):
 
         With `groups` their number stays, so the width is rounded to a multiple of it as well.
         """
-        if not (0 < depth < math.inf and 0 < width < math.inf):
-            raise NasError(f"depth and width multipliers must be positive numbers, not {depth:g} and {width:g}")
+        check_multipliers(depth, width)
         divisor = math.lcm(8, self.groups // math.gcd(self.groups, self.mid_factor))
         return replace(
             self,
-            # A product such as 1.1 * 10 must not be rounded up for its last binary digit.
-            depths=tuple(math.ceil(round(depth * count, 9)) for count in self.depths),
+            depths=tuple(scaled_depth(count, depth) for count in self.depths),
             width=round_channels(self.width * width, divisor),
             resolution=self.resolution if resolution is None else resolution,
             name="",

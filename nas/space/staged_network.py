@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -17,7 +16,7 @@ from nas.space.mobile_blocks import (
     NormDenseBlock,
     UniversalInvertedBottleneckBlock,
 )
-from nas.space.network import NetworkSpec, Node, chain, round_channels
+from nas.space.network import NetworkSpec, Node, chain, check_multipliers, round_channels, scaled_depth
 from nas.space.notation import ACTIVATION_TOKENS, BLOCK_TYPES, parse_block
 
 
@@ -286,8 +285,7 @@ class StagedNetwork(NetworkSpec):
         A stage that grows repeats its last layer. The stem's width scales, the head's unless `scale_head` is False
         (MobileNets below width 1 keep theirs), classes do not. This is the rounding of EfficientNet (Tan & Le, 2019).
         """
-        if not (0 < depth < math.inf and 0 < width < math.inf):
-            raise NasError(f"depth and width multipliers must be positive numbers, not {depth:g} and {width:g}")
+        check_multipliers(depth, width)
 
         def widen(layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
             return tuple(
@@ -296,8 +294,7 @@ class StagedNetwork(NetworkSpec):
             )
 
         def deepen(layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
-            # A product such as 1.1 * 10 must not be rounded up for its last binary digit.
-            count = math.ceil(round(depth * len(layers), 9))
+            count = scaled_depth(len(layers), depth)
             # A network cannot lose its stride, so the first layer always stays.
             return layers[:count] + (replace(layers[-1], stride=1),) * (count - len(layers))
 

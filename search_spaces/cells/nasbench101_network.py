@@ -15,7 +15,7 @@ from nas.space import Block, NetworkSpec, Node
 from nas.space.block import DenseBlock, PoolBlock
 from nas.space.mbconv_blocks import ConvBlock
 from nas.space.nasbench_blocks import CellOutputBlock, VertexBlock, VertexOp, WindowPoolBlock
-from nas.space.network import IMAGE
+from nas.space.network import IMAGE, check_multipliers, scaled_depth
 
 STACKS = 3
 
@@ -120,12 +120,10 @@ class NasBench101Network(NetworkSpec):
 
     def scale(self, depth: float = 1.0, width: float = 1.0, resolution: int | None = None) -> NasBench101Network:
         """Return a bigger or smaller network: cells × depth rounded up, channels × width rounded to the nearest."""
-        if not (0 < depth < math.inf and 0 < width < math.inf):
-            raise NasError(f"depth and width multipliers must be positive numbers, not {depth:g} and {width:g}")
+        check_multipliers(depth, width)
         return replace(
             self,
-            # A product such as 1.1 * 10 must not be rounded up for its last binary digit.
-            cells=math.ceil(round(depth * self.cells, 9)),
+            cells=scaled_depth(self.cells, depth),
             channels=max(1, round(width * self.channels)),
             resolution=self.resolution if resolution is None else resolution,
             name="",

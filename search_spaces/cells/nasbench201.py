@@ -6,7 +6,6 @@ cells are isomorphic.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +22,7 @@ from nas.space.decision import Choice
 from nas.space.layer import FLOAT_BYTES
 from nas.space.mbconv_blocks import ConvBlock
 from nas.space.nasbench_blocks import NormActBlock, ReductionResidualBlock, WindowPoolBlock
-from nas.space.network import IMAGE
+from nas.space.network import IMAGE, check_multipliers, scaled_depth
 from search_spaces.cells.nasbench201_cell import (
     EDGES,
     NODES,
@@ -110,12 +109,10 @@ class NasBench201Network(NetworkSpec):
 
     def scale(self, depth: float = 1.0, width: float = 1.0, resolution: int | None = None) -> NasBench201Network:
         """Return a bigger or smaller network: cells × depth rounded up, channels × width rounded to the nearest."""
-        if not (0 < depth < math.inf and 0 < width < math.inf):
-            raise NasError(f"depth and width multipliers must be positive numbers, not {depth:g} and {width:g}")
+        check_multipliers(depth, width)
         return replace(
             self,
-            # A product such as 1.1 * 10 must not be rounded up for its last binary digit.
-            cells=math.ceil(round(depth * self.cells, 9)),
+            cells=scaled_depth(self.cells, depth),
             channels=max(1, round(width * self.channels)),
             resolution=self.resolution if resolution is None else resolution,
             name="",

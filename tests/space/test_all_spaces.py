@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
-from torch import Tensor, nn
+from hook_counts import counted
 
 import nas
 from nas import registry
 from nas.cost import CostModel, cost_model
-from nas.space import Codes, NetworkSpec, SearchSpace
+from nas.space import Codes, SearchSpace
 
 SPACES = registry.names("spaces")
 #: pairs of codes whose networks are compared
@@ -99,26 +98,6 @@ def test_costs_are_those_of_the_built_module(space: SearchSpace, rng: np.random.
     codes = space.sample(3, rng)
     for code, (params, macs) in zip(codes, cost_model(space).params_and_macs(codes), strict=True):
         assert (params, macs) == counted(space.spec(code))
-
-
-def counted(spec: NetworkSpec) -> tuple[int, int]:
-    """Parameters and multiply-adds of the built network, by hooks on the meta device."""
-    macs = 0
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal macs
-        if isinstance(module, nn.Conv2d):
-            macs += output.numel() * module.weight[0].numel()
-        elif isinstance(module, nn.Linear):
-            macs += output.numel() * module.in_features
-
-    with torch.device("meta"):
-        network = spec.build().eval()
-        for module in network.modules():
-            module.register_forward_hook(count)
-        logits = network(torch.empty(1, spec.in_channels, spec.resolution, spec.resolution))
-    assert logits.shape == (1, spec.num_classes)
-    return sum(parameter.numel() for parameter in network.parameters()), macs
 
 
 def test_no_network_costs_less_or_more_than_the_bounds(space: SearchSpace, rng: np.random.Generator) -> None:
