@@ -99,6 +99,8 @@ def search(
     budget: int = 20_000,
     seed: int = 0,
     start_from: Sequence[str] = (),
+    objectives: Sequence[str] = (),
+    data: str | PathLike[str] | None = None,
     out: str | PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Run:
@@ -108,6 +110,8 @@ def search(
         space: name of a space, or path of a space file.
         budget: networks evaluated, those of `start_from` included.
         start_from: published networks, codes or points of runs ("RUN#3") of the space, to be evaluated first.
+        objectives: metrics to optimise, e.g. "error", "macs"; by default accuracy and latency, or MACs.
+        data: folder of the data an estimator reads; by default the one NAS_DATA names.
         out: the run directory to make; by default an unused name under runs/.
         on_progress: called after every batch.
 
@@ -120,7 +124,7 @@ def search(
     values = {
         "space": str(space), "target": target, "strategy": strategy, "estimator": estimator, "budget": budget,
         "seed": seed, "max_latency_ms": max_latency_ms, "max_params": max_params, "max_macs": max_macs,
-        "start_from": tuple(start_from),
+        "start_from": tuple(start_from), "objectives": tuple(objectives), "data": None if data is None else str(data),
     }  # fmt: skip
     return run_search(start_search(make_config(values), None if out is None else Path(out)), on_progress)
 

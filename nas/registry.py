@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from nas.errors import UnknownNameError
+from nas.errors import NasError, UnknownNameError
 
 
 @cache
@@ -25,10 +25,24 @@ def names(group: str) -> list[str]:
 def load(group: str, name: str) -> Any:
     """Import and return the object registered as `name` in `nas.<group>`.
 
+    `name:argument` returns what the object makes of the argument, `object.with_argument(argument)`, to be called as
+    the object itself would be: `tabular:nasbench-macro` among the estimators, `optuna:TPESampler` among the strategies.
+
     Raises:
         UnknownNameError: the name is not registered; the message has the nearest one that is.
+        NasError: what is registered takes no argument, or not this one.
     """
     entries = _entries(group)
-    if name not in entries:
-        raise UnknownNameError(group.rstrip("s"), name, entries)
-    return entries[name].load()
+    plain, colon, argument = name.partition(":")
+    if plain not in entries:
+        raise UnknownNameError(_kind(group), name, entries)
+    found = entries[plain].load()
+    if not colon:
+        return found
+    if not hasattr(found, "with_argument"):
+        raise NasError(f"the {_kind(group)} {plain!r} takes no argument: write {plain!r} instead of {name!r}")
+    return found.with_argument(argument)
+
+
+def _kind(group: str) -> str:
+    return "strategy" if group == "strategies" else group.rstrip("s")

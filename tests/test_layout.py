@@ -17,8 +17,8 @@ ROOMS = (
 )  # fmt: skip
 #: modules below all rooms
 GROUND = ("errors", "plain_yaml", "registry")
-#: the public face re-exports from every room, so only itself and the command line may import it
-FACE = ("__init__", "api")
+#: the public face re-exports from every room, so only itself and the command line may import it; tests may too
+FACE = ("__init__", "api", "testing")
 PRODUCT = ("nas", "search_spaces", "hardware_profiles")
 HEAVY = {"torch", "pandas", "plotly"}
 

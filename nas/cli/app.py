@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nas.cli import compare, export, import_weights, listing, report, resume, search, show
+from nas.cli import bench, compare, export, import_weights, listing, report, resume, search, show
 
 app = typer.Typer(
     name="nas",
@@ -22,6 +22,7 @@ app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("import-weights")(import_weights.import_weights)
+app.add_typer(bench.app, name="bench")
 
 
 @app.callback(invoke_without_command=True)

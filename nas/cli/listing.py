@@ -21,6 +21,7 @@ class Kind(StrEnum):
     TARGETS = "targets"
     STRATEGIES = "strategies"
     ESTIMATORS = "estimators"
+    BENCHMARKS = "benchmarks"
     NETWORKS = "networks"
 
 
@@ -30,7 +31,7 @@ def list_names(
     check: Annotated[bool, typer.Option("--check", help="Networks only: published counts beside ours.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """List what is installed: spaces, targets, strategies, estimators or published networks.
+    """List what is installed: spaces, targets, strategies, estimators, benchmark tables or published networks.
 
     With --check the exit code is 1 where a published count is missed.
 
@@ -129,6 +130,17 @@ def _estimators() -> list[dict[str, Any]]:
     return _described("estimators", "estimator")
 
 
+def _benchmarks() -> list[dict[str, Any]]:
+    """What the tables say of themselves; none is read."""
+    from nas.estimators.tabular import benchmark_names, load_benchmark
+
+    tables = [load_benchmark(name) for name in benchmark_names()]
+    return [
+        {"benchmark": table.name, "space": table.spaces[0], "accuracy": table.note, "source": table.source}
+        for table in tables
+    ]
+
+
 def _described(group: str, heading: str) -> list[dict[str, Any]]:
     """Names of a group with the first line of what each says of itself."""
     from nas import registry
@@ -144,4 +156,5 @@ _ROWS = {
     Kind.TARGETS: _targets,
     Kind.STRATEGIES: _strategies,
     Kind.ESTIMATORS: _estimators,
+    Kind.BENCHMARKS: _benchmarks,
 }

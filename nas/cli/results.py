@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.console import console, front_table, plain_table, print_json, progress_bar, records
@@ -106,8 +107,26 @@ def print_results(run: Run, rows: int) -> None:
         f"\nPareto front: {len(points)} points{more}; hypervolume {run.hypervolume:.4f}; ± half of a 90 % interval"
     )
     out.print(front_table(run, rows))
+    for line in reported(run):
+        out.print(line)
     for _, row in run.published().iterrows():
         out.print(f"{row['name']}  {row['code']}\n  {figures_text(problem, row)}\n  {standing_text(run, row)}")
+
+
+def reported(run: Run) -> Iterator[str]:
+    """Say of the point that is best in the first objective what the search was not told, such as test accuracy."""
+    from nas.search.metrics import METRICS
+
+    points, problem = run.front, run.problem
+    if problem.estimator is None or points.empty:
+        return
+    first = problem.objectives[0]
+    figures = points[first.metric].to_numpy()
+    best = int(figures.argmax() if first.maximise else figures.argmin())
+    values = problem.estimator.report(problem.space.encode(str(points["code"].iloc[best]))[None])
+    of_point = f"of #{points.index[best]}, the best in {METRICS[first.metric].label}; the search never saw it"
+    for name in values:
+        yield f"Reported  {name} {values[name].iloc[0]:.2f} {of_point}"
 
 
 def result_of(run: Run) -> dict[str, Any]:

@@ -14,7 +14,14 @@ def search(
     space: Annotated[str | None, typer.Option(help="Search space, e.g. mbconv, or a space file.yaml.")] = None,
     target: Annotated[str | None, typer.Option(help="Hardware target, e.g. pixel4.")] = None,
     strategy: Annotated[str | None, typer.Option(help="Search strategy: nsga2 (default) or random.")] = None,
-    estimator: Annotated[str | None, typer.Option(help="Accuracy estimator: surrogate (default).")] = None,
+    estimator: Annotated[
+        str | None,
+        typer.Option(help="Accuracy: surrogate (default) or a table, e.g. tabular:nasbench-macro."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of an estimator's data (default: $NAS_DATA).")] = None,
+    objectives: Annotated[
+        str | None, typer.Option(help="Metrics to optimise, e.g. error,macs (default: error and latency or MACs).")
+    ] = None,
     max_latency: Annotated[str | None, typer.Option(help="Upper bound with unit, e.g. 20ms.")] = None,
     max_params: Annotated[str | None, typer.Option(help="Upper bound, e.g. 5.3M.")] = None,
     max_macs: Annotated[str | None, typer.Option(help="Upper bound, e.g. 390M.")] = None,
@@ -39,7 +46,7 @@ def search(
     options = {
         "space": space, "target": target, "strategy": strategy, "estimator": estimator, "max_latency": max_latency,
         "max_params": max_params, "max_macs": max_macs, "budget": budget, "seed": seed, "out": out,
-        "start_from": start_from or None,
+        "start_from": start_from or None, "data": data, "objectives": objectives,
     }  # fmt: skip
     settings = (read_settings(config) if config is not None else {}) | settings_of(options)
     folder = settings.pop("out", None)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol
 
 import pandas as pd
 
+from nas.errors import NasError
 from nas.space import Codes, SearchSpace
 
 Origin = Literal["measured", "predicted", "published"]
@@ -39,14 +41,37 @@ class Estimator(ABC):
     """Evaluates architectures; for each metric a value, and `<metric>_std`, `_low`, `_high` (90 %) where known.
 
     Attributes:
-        metrics: names of the values it returns, the main one first.
         origin: whether they are measured, predicted or published.
         cost_hint: order of magnitude of one evaluation, "µs", "s" or "h"; chooses batch sizes and executors.
     """
 
-    metrics: tuple[str, ...]
     origin: Origin
     cost_hint: str
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the values it returns, the main one first."""
+
+    def reading(self, data: Path) -> Estimator:
+        """Return the same estimator with its data read from the folder `data`.
+
+        Raises:
+            NasError: it reads none.
+        """
+        raise NasError(f"this accuracy estimator reads no data, so there is no use for the folder {data}")
+
+    def space_of(self, space: SearchSpace) -> SearchSpace:
+        """Return the networks of `space` that can be evaluated: by default all; a table may hold only some."""
+        return space
+
+    def origin_of(self, metric: str) -> Origin:
+        """Say whether the values of one metric are measured, predicted or published."""
+        return self.origin
+
+    def report(self, codes: Codes) -> pd.DataFrame:
+        """Return what only reports may show and no search may see, such as test accuracies: one row a code."""
+        return pd.DataFrame(index=range(len(codes)))
 
     @abstractmethod
     def evaluate(self, problem: HasSpace, codes: Codes, fidelity: int | None = None) -> pd.DataFrame:

@@ -94,8 +94,11 @@ def _origin(problem: Problem, metric: str) -> html.Origin:
 def _note(problem: Problem, metric: str) -> str:
     if metric == "latency_ms" and problem.target is not None:
         return problem.target.held_out_text
-    if problem.estimator is not None and problem.about_estimator is not None and metric in problem.estimator.metrics:
-        return problem.about_estimator.note
+    if problem.estimator is not None and problem.about_estimator is not None:
+        if metric == problem.estimator.metrics[0]:
+            return problem.about_estimator.note
+        if metric in problem.estimator.metrics:
+            return problem.about_estimator.source
     return "exact count over the network's layers"
 
 
@@ -192,7 +195,7 @@ def _provenance(problem: Problem) -> list[html.Provenance]:
     if problem.estimator is not None and problem.about_estimator is not None:
         rows.append(
             html.Provenance(
-                what=", ".join(METRICS[name].label for name in problem.estimator.metrics),
+                what=", ".join(METRICS[name].label for name in problem.estimator.metrics if name in problem.metrics),
                 origin=problem.estimator.origin,
                 text=problem.about_estimator.note,
                 source=problem.about_estimator.source,

@@ -26,6 +26,9 @@ class SearchConfig(BaseModel):
     Args:
         space: a registered name; before a run is made, also the path of a space file.
         space_declaration: the content of the space file, so that a run can go on when the file is gone.
+        estimator: a registered name, or `name:argument` where it takes one.
+        data: folder of the data an estimator reads; None: the one it finds itself.
+        objectives: metrics to optimise; none: accuracy and latency on the target, or MACs without a target.
         start_from: networks to evaluate first; in the configuration of a run, their code strings.
         budget: networks evaluated, those of `start_from` included.
     """
@@ -36,6 +39,9 @@ class SearchConfig(BaseModel):
     target: str | None = None
     strategy: str = "nsga2"
     estimator: str = "surrogate"
+    data: str | None = None
+    #: YAML has lists only
+    objectives: tuple[str, ...] = Field(default=(), strict=False)
     max_latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_params: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_macs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -89,8 +95,12 @@ def settings_of(values: Mapping[str, Any], origin: str = "") -> dict[str, Any]:
             raise NasError(f"{where}unknown key {key!r}{suggestion(str(key), known)}")
         if key == "out" and not isinstance(value, str | Path | None):
             raise NasError(f"{where}out is {value!r}, expected a path")
+        if key == "data" and isinstance(value, Path):
+            value = str(value)
         if key == "start_from" and isinstance(value, str):
             value = (value,)
+        if key == "objectives" and isinstance(value, str):
+            value = tuple(name.strip() for name in value.split(","))
         if value is not None:
             field = _WITH_UNIT.get(key, key)
             settings[field] = parse_quantity(key, value, where) if key in _WITH_UNIT else value

@@ -67,7 +67,7 @@ def run_search(run: Run, on_progress: OnProgress | None = None) -> Run:
     run.check_reproducible()
     problem, budget = run.problem, run.config.budget
     strategy: Strategy = registry.load("strategies", run.config.strategy)(
-        problem.space, problem.objectives, problem.constraints, run.config.seed
+        problem.space, problem.objectives, problem.constraints, run.config.seed, problem.costs
     )
     archive = Archive(problem, run.record.box)
 

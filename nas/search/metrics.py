@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+
+from nas.cost import Objective
+from nas.errors import NasError, suggestion
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class Metric:
     unit: str
     scale: float = 1.0
     digits: int = 2
+    larger_is_better: bool = False
 
     def text(self, value: float) -> str:
         """Return the value with its unit, "–" where it is unknown."""
@@ -37,14 +42,41 @@ class Metric:
         return f"{self.number(row[self.name])} ± {self.number((high - low) / 2)}"
 
 
-METRICS = {
-    metric.name: metric
+#: last word of a metric's name -> unit, decimals, whether more is better
+_UNITS = {"ms": ("ms", 2, False), "mj": ("mJ", 2, False), "ips": ("images/s", 0, True), "seconds": ("s", 0, False)}
+
+
+class _Metrics(dict[str, Metric]):
+    """The metrics known by name; others, such as `energy_edgegpu_mj`, are worded by the parts of their name."""
+
+    def __missing__(self, name: str) -> Metric:
+        *words, last = name.split("_")
+        if not words or last not in _UNITS:
+            return Metric(name, name.replace("_", " "), "")
+        unit, digits, larger_is_better = _UNITS[last]
+        return Metric(name, " ".join(words), unit, digits=digits, larger_is_better=larger_is_better)
+
+
+METRICS = _Metrics(
+    (metric.name, metric)
     for metric in (
-        Metric("top1", "top-1", "%"),
+        Metric("top1", "top-1", "%", larger_is_better=True),
         Metric("latency_ms", "latency", "ms"),
         Metric("macs", "MACs", "M", 1e6, 1),
         Metric("params", "params", "M", 1e6, 2),
         Metric("peak_activation_bytes", "peak activations", "MB", 1e6, 2),
         Metric("weight_bytes", "weights", "MB", 1e6, 2),
     )
-}
+)
+
+
+def objective_of(name: str, known: Sequence[str] | None = None) -> Objective:
+    """Return what is to be optimised when a user says `name`, one of the metrics `known`; `error` is 100 - top1.
+
+    Raises:
+        NasError: no such metric.
+    """
+    metric = "top1" if name == "error" else name
+    if known is not None and metric not in known:
+        raise NasError(f"unknown objective {name!r}{suggestion(name, known)}")
+    return Objective(metric, maximise=METRICS[metric].larger_is_better)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from nas.errors import NasError
 from nas.estimators.base import About, Estimator
 from nas.hardware import Target, load_target
 from nas.search.config import SearchConfig
-from nas.search.metrics import METRICS
+from nas.search.metrics import METRICS, objective_of
 from nas.search.spaces import space_of
 from nas.space import Codes, SearchSpace
 
@@ -62,18 +63,21 @@ class Problem:
         """Look everything up by name; by default accuracy is maximised, and latency (without target: MACs) minimised.
 
         Raises:
-            NasError: an unknown name, or a latency budget without a target.
+            NasError: an unknown name, a latency budget without a target, or a space the estimator cannot be used on.
         """
-        space = space_of(config)
         registry.load("strategies", config.strategy)
         estimator: Estimator = registry.load("estimators", config.estimator)()
+        if config.data is not None:
+            estimator = estimator.reading(Path(config.data))
+        space = estimator.space_of(space_of(config))
         target = load_target(config.target) if config.target is not None else None
         if target is None and config.max_latency_ms is not None:
             raise NasError("a latency budget needs a target to hold on; add --target NAME (see `nas list targets`)")
-        cost = Objective("latency_ms" if target else "macs")
-        accuracy = tuple(Objective(metric, maximise=True) for metric in estimator.metrics[:1])
+        known = [*estimator.metrics, *(["latency_ms"] if target else []), *COST_METRICS]
+        named = config.objectives or (*estimator.metrics[:1], "latency_ms" if target else "macs")
+        objectives = tuple(dict.fromkeys(objective_of(name, known) for name in named))
         constraints = tuple(Constraint(metric, upper) for metric, upper in config.upper_bounds.items())
-        return cls(space, (*accuracy, cost), constraints, estimator, target)
+        return cls(space, objectives, constraints, estimator, target)
 
     def evaluate(self, codes: Codes) -> pd.DataFrame:
         """Return one row a code: exact costs, predicted latency and accuracy with std and 90 % interval."""
@@ -102,14 +106,20 @@ class Problem:
             return "computed"
         if metric == "latency_ms":
             return "predicted"
-        return self.estimator.origin if self.estimator else "predicted"
+        return self.estimator.origin_of(metric) if self.estimator else "predicted"
 
     @property
     def metrics(self) -> list[str]:
-        """Names of the metrics of this problem, without their intervals, in reading order."""
-        names = list(self.estimator.metrics) if self.estimator else []
+        """Names of the metrics of this problem, without their intervals, in reading order.
+
+        Of what the estimator returns those are in it that are asked for, besides its main one.
+        """
+        names = list(self.estimator.metrics[:1]) if self.estimator else []
         names += ["latency_ms"] if self.target else []
-        return [*names, "macs", "params", "peak_activation_bytes"]
+        asked = [objective.metric for objective in self.objectives]
+        asked += [constraint.metric for constraint in self.constraints]
+        costs = ("macs", "params", "peak_activation_bytes")
+        return list(dict.fromkeys([*names, *(name for name in asked if name not in costs), *costs]))
 
     @cached_property
     def bounds(self) -> dict[str, tuple[float, float]]:
@@ -145,7 +155,7 @@ class Problem:
     def box(self) -> Box:
         """Return the range of each objective that hypervolume is measured in, the same for every seed."""
         sampled = losses(self._sample_metrics, self.objectives)
-        low, high = sampled.min(axis=0), sampled.max(axis=0)
+        low, high = np.nanmin(sampled, axis=0), np.nanmax(sampled, axis=0)
         for m, objective in enumerate(self.objectives):
             if objective.metric in self.bounds:
                 low[m], high[m] = self.bounds[objective.metric]
@@ -190,8 +200,8 @@ def estimated_problems() -> Iterator[Problem]:
     """Every registered space with every estimator that says something about its accuracy."""
     for estimator in registry.names("estimators"):
         for name in registry.names("spaces"):
-            problem = Problem(registry.load("spaces", name), (), (), registry.load("estimators", estimator)())
             try:
+                problem = Problem(registry.load("spaces", name), (), (), registry.load("estimators", estimator)())
                 _ = problem.about_estimator
             except NasError:
                 continue

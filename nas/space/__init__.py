@@ -2,6 +2,7 @@
 
 from nas.space.block import Block
 from nas.space.decision import Condition, Decision
+from nas.space.listed_space import CodeIndex, ListedSpace
 from nas.space.network import NetworkSpec, Node, round_channels
 from nas.space.space import Architecture, Codes, SearchSpace
 from nas.space.staged_network import LayerSpec, SqueezeExciteRule, StagedNetwork
@@ -15,10 +16,12 @@ __all__ = [
     "BlockMaximum",
     "BlockTable",
     "BlockVocabulary",
+    "CodeIndex",
     "Codes",
     "Condition",
     "Decision",
     "LayerSpec",
+    "ListedSpace",
     "NetworkSpec",
     "Node",
     "SearchSpace",

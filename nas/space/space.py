@@ -202,6 +202,13 @@ class SearchSpace(ABC):
         columns = [(codes[:, [d]] == np.arange(count)) & active[:, [d]] for d, count in enumerate(self._counts)]
         return np.concatenate(columns, axis=1).astype(np.float32)
 
+    def predictor_features(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Return float[n, F], what a predictor of accuracy should see beyond decisions and costs; here nothing.
+
+        For spaces in which similar decisions can give very different networks, e.g. a cell cut off from its input.
+        """
+        return np.zeros((len(codes), 0))
+
     def values(self, codes: Codes) -> npt.NDArray[np.float64]:
         """Return float[n, D], the chosen values themselves, 0 where a decision does not matter.
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nas.cost import losses, pareto_rank, violation
+from nas.cost import pareto_rank
 from nas.space import Codes
 from nas.strategies.base import Strategy
 
@@ -15,17 +15,19 @@ class NSGA2(Strategy):
     """NSGA-II: tournament of two, uniform crossover, mutation; the best by rank and crowding survive.
 
     Feasible networks come before infeasible ones, and those by how little they violate (Deb's rule). Known networks
-    are never proposed again, which the original allows and which costs it hypervolume.
+    are never proposed again, which the original allows and which costs it hypervolume. Survivors are chosen after
+    every few evaluations, not after a whole generation: nearly steady state, which converges in fewer evaluations
+    (Durillo et al., 2009).
     """
 
     #: smallest and largest population; in between it is a tenth of the evaluations, so that a small budget still has
     #: generations enough and a large one keeps a dense front
-    population_sizes = (40, 100)
+    population_sizes = (20, 100)
+    #: share of the population that is evaluated between two selections of survivors
+    generation_share = 0.2
     crossover_share = 0.9
 
     _codes: Codes | None = None
-    #: fitness of the population, smaller is better: rank in the order (feasibility, front, crowding)
-    _order: npt.NDArray[np.int64]
     _losses: npt.NDArray[np.float64]
     _violation: npt.NDArray[np.float64]
 
@@ -36,12 +38,11 @@ class NSGA2(Strategy):
 
     @property
     def batch_size(self) -> int:
-        """One generation."""
-        return self.population_size
+        return max(1, int(self.generation_share * self.population_size))
 
     def _propose(self, n: int, rng: np.random.Generator) -> Codes:
         if self._codes is None or len(self._codes) < self.population_size // 2:
-            return self.space.sample(n, rng)
+            return self.sample(n, rng)
         mothers, fathers = self._tournament(n, rng), self._tournament(n, rng)
         children = self.space.crossover(self._codes[mothers], self._codes[fathers], rng)
         cloned = rng.random(n) >= self.crossover_share
@@ -49,21 +50,18 @@ class NSGA2(Strategy):
         return self.space.mutate(children, rng)
 
     def _tournament(self, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        pairs = rng.integers(len(self._order), size=(n, 2))
-        return np.where(self._order[pairs[:, 0]] <= self._order[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
+        """The population is kept in order of fitness, so the winner is the one with the smaller index."""
+        assert self._codes is not None
+        return np.asarray(rng.integers(len(self._codes), size=(n, 2)).min(axis=1))
 
     def _learn(self, codes: Codes, metrics: pd.DataFrame) -> None:
-        points = losses(metrics, self.objectives)
-        excess = violation(metrics, self.constraints)
-        failed = ~np.isfinite(points).all(axis=1)
-        excess[failed] = np.inf
+        points, excess = self.judge(metrics)
         if self._codes is not None:
             codes = np.concatenate([self._codes, codes])
             points = np.concatenate([self._losses, points])
             excess = np.concatenate([self._violation, excess])
         best = survival_order(points, excess)[: self.population_size]
         self._codes, self._losses, self._violation = codes[best], points[best], excess[best]
-        self._order = np.arange(len(best))
 
 
 def survival_order(points: npt.NDArray[np.float64], excess: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

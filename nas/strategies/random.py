@@ -12,4 +12,4 @@ class RandomSearch(Strategy):
     """Uniform over distinct networks, without repetition (Bergstra & Bengio, 2012)."""
 
     def _propose(self, n: int, rng: np.random.Generator) -> Codes:
-        return self.space.sample(n, rng)
+        return self.sample(n, rng)

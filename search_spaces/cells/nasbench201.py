@@ -15,7 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import NasError
-from nas.space import Architecture, Block, BlockVocabulary, Decision, NetworkSpec, Node, SearchSpace, VocabularyBuilder
+from nas.space import (
+    Architecture,
+    Block,
+    BlockTable,
+    BlockVocabulary,
+    Codes,
+    Decision,
+    NetworkSpec,
+    Node,
+    SearchSpace,
+    VocabularyBuilder,
+)
 from nas.space.block import AddBlock, DenseBlock, PoolBlock
 from nas.space.cell_blocks import PreActivationConvBlock, StridedZerosBlock
 from nas.space.decision import Choice
@@ -28,6 +39,7 @@ from search_spaces.cells.nasbench201_cell import (
     NODES,
     OPERATIONS,
     check_operations,
+    live_edges,
     parse_cell,
     peak_feature_maps,
 )
@@ -210,6 +222,24 @@ class NasBench201Space(SearchSpace):
                 _add_cell(builder, *skeleton.stage_shape(stage))
         builder.add((), (), lambda: skeleton.head)
         return builder.build()
+
+    def predictor_features(self, codes: Codes) -> npt.NDArray[np.float64]:
+        """Return float[n, 2]: log(1 + MACs of the operations that take part), and 1 where no path leads through.
+
+        An operation takes part if it lies on a path from the input to the output of the cell that no `none` cuts.
+        The unit of MACs is one pointwise convolution in every cell.
+        """
+        none = OPERATIONS.index("none")
+        live = np.where(live_edges(codes), codes, none)
+        empty = np.full((2, len(EDGES)), none)
+        empty[1, 0] = OPERATIONS.index("nor_conv_1x1")
+        nothing, pointwise = self._macs.sum(empty)[:, 0]
+        in_cells = (self._macs.sum(live)[:, 0] - nothing) / (pointwise - nothing)
+        return np.stack([np.log1p(in_cells), (live == none).all(axis=1)], axis=1)
+
+    @cached_property
+    def _macs(self) -> BlockTable:
+        return BlockTable(self.vocabulary, np.array([[block.macs] for block in self.vocabulary.blocks], dtype=float))
 
     def peak_activation_bytes(self, codes: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """Return int[n], the largest sum of activations alive at one time, float32, batch 1.

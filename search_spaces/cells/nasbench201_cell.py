@@ -81,6 +81,20 @@ def unique_cell(edges: Sequence[str]) -> str:
     return nodes[-1]
 
 
+def live_edges(codes: Codes) -> npt.NDArray[np.bool_]:
+    """Return bool[n, 6], which edges lie on a path from the first to the last node that no `none` cuts."""
+    passes = codes != OPERATIONS.index("none")
+    last = len(NODES)
+    reached, reaching = np.zeros((2, len(codes), last + 1), dtype=bool)
+    reached[:, 0] = reaching[:, last] = True
+    for edge, (source, target) in enumerate(EDGES):
+        reached[:, target] |= reached[:, source] & passes[:, edge]
+    for edge, (source, target) in reversed(list(enumerate(EDGES))):
+        reaching[:, source] |= reaching[:, target] & passes[:, edge]
+    sources, targets = np.transpose(EDGES)
+    return np.asarray(passes & reached[:, sources] & reaching[:, targets])
+
+
 @cache
 def benchmark_codes() -> Codes:
     """Return int8[15625, 6]: row i is the code of the architecture that the benchmark's tables call `idx` i.
