@@ -8,6 +8,7 @@ gating, joining and residual additions pass over memory once more each; their el
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from nas.space.layer import Layer
 
 FUSED_ACTIVATIONS = frozenset({"relu", "relu6", "none"})
 POOLS = frozenset({"pool", "max_pool", "avg_pool"})
-PASSES = frozenset({"mul", "add", "concat", "shuffle", "pad", "layer_norm", "grn", "scale"})
+PASSES = frozenset({"mul", "add", "concat", "shuffle", "pad", "layer_norm", "simple_norm", "grn", "scale"})
 
 
 def _pointwise_macs(layer: Layer) -> int:
@@ -48,7 +49,14 @@ LAYER_FEATURES: dict[str, Callable[[Layer], int]] = {
 }
 
 
+@lru_cache(2**16)
+def _of_layer(layer: Layer, names: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the named features of one layer; the blocks of a space share most of theirs."""
+    return tuple([LAYER_FEATURES[name](layer) for name in names])
+
+
 def kernel_features(layers: Iterable[Layer], names: Iterable[str]) -> npt.NDArray[np.float64]:
     """Return float[F], the named features summed over `layers`."""
-    layers = tuple(layers)
-    return np.array([sum(LAYER_FEATURES[name](layer) for layer in layers) for name in names], dtype=np.float64)
+    names = tuple(names)
+    rows = [_of_layer(layer, names) for layer in layers]
+    return np.array([sum(column) for column in zip(*rows, strict=True)] or [0] * len(names), dtype=np.float64)

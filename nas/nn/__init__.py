@@ -36,6 +36,7 @@ from nas.nn.residual import (
     PatchMerging,
     PooledNorm,
     ResNetStem,
+    SimpleNorm,
 )
 
 __all__ = [
@@ -71,6 +72,7 @@ __all__ = [
     "Relu",
     "ResNetStem",
     "SeparableConv",
+    "SimpleNorm",
     "SqueezeExcite",
     "StridedZeros",
     "UniversalInvertedBottleneck",

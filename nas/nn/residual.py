@@ -1,7 +1,7 @@
 """Residual networks: ResNet, ResNeXt, RegNet, ConvNeXt. Plain torch, nothing of `nas`: exported files quote it.
 
-`norm` is "batch", "layer" (over the channels of every pixel) or "none". A convolution has a bias unless a batch
-normalisation follows, as in the published networks.
+`norm` is "batch", "layer" or "simple" (both over the channels of every pixel), or "none". A convolution has a bias
+unless a batch normalisation follows, as in the published networks.
 """
 
 from __future__ import annotations
@@ -15,8 +15,26 @@ from nas.nn.blocks import ACTIVATIONS, GlobalPool, SqueezeExcite
 class LayerNorm2d(nn.LayerNorm):
     """Layer normalisation over the channels of [batch, channels, height, width]."""
 
+    def __init__(self, channels: int):
+        super().__init__(channels, eps=1e-6)
+
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class SimpleNorm(nn.Module):
+    """Divide by the standard deviation over the channels, times a trained factor for each; the mean stays (timm).
+
+    Takes [batch, channels] or [batch, channels, height, width].
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.rsqrt(x.var(1, keepdim=True) + 1e-6)
+        return x * scale * self.weight.view(-1, *[1] * (x.dim() - 2))
 
 
 class NormedConv(nn.Sequential):
@@ -37,10 +55,9 @@ class NormedConv(nn.Sequential):
         layers: list[nn.Module] = [
             nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=norm != "batch")
         ]
-        if norm == "batch":
-            layers.append(nn.BatchNorm2d(out_channels))
-        elif norm == "layer":
-            layers.append(LayerNorm2d(out_channels, eps=1e-6))
+        norms: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "layer": LayerNorm2d, "simple": SimpleNorm}
+        if norm != "none":
+            layers.append(norms[norm](out_channels))
         if activation != "none":
             layers.append(ACTIVATIONS[activation]())
         super().__init__(*layers)
@@ -59,19 +76,20 @@ class PatchMerging(nn.Sequential):
     """Normalisation, then a 2x2 convolution with stride 2; an odd last row and column are dropped."""
 
     def __init__(self, in_channels: int, out_channels: int, norm: str = "layer"):
-        super().__init__(
-            nn.BatchNorm2d(in_channels) if norm == "batch" else LayerNorm2d(in_channels, eps=1e-6),
-            nn.Conv2d(in_channels, out_channels, 2, 2),
-        )
+        norms: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "layer": LayerNorm2d, "simple": SimpleNorm}
+        super().__init__(norms[norm](in_channels), nn.Conv2d(in_channels, out_channels, 2, 2))
 
 
 class PooledNorm(nn.Sequential):
     """Global average pool to a flat feature vector, normalised."""
 
     def __init__(self, channels: int, norm: str = "layer"):
-        super().__init__(
-            GlobalPool(), nn.BatchNorm1d(channels) if norm == "batch" else nn.LayerNorm(channels, eps=1e-6)
-        )
+        norms: dict[str, nn.Module] = {
+            "batch": nn.BatchNorm1d(channels),
+            "layer": nn.LayerNorm(channels, eps=1e-6),
+            "simple": SimpleNorm(channels),
+        }
+        super().__init__(GlobalPool(), norms[norm])
 
 
 class GlobalResponseNorm(nn.Module):

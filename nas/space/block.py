@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from nas.space.layer import Layer
-from nas.space.trace import Tensor, Trace
+from nas.space.layer import FLOAT_BYTES, Layer
+from nas.space.trace import Step, Tensor, Trace, memory_step, peak_elements
 
 if TYPE_CHECKING:
     from torch import nn
 
 NORM_EPS = 1e-5
+
+#: how many results are kept of what blocks have in common
+_KEPT = 2**16
+
+_peak_elements = lru_cache(_KEPT)(peak_elements)
+
+
+@lru_cache(_KEPT)
+def _counted(layer: Layer) -> tuple[Layer, int, int, int, Step]:
+    """Return the layer, its params, macs, macs_thop and memory step: equal layers become one object, counted once."""
+    return layer, layer.params, layer.macs, layer.macs_thop, memory_step(layer)
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ class Block(ABC):
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the primitive operations in order of execution."""
-        return tuple(self.traced()[0].layers)
+        return self._examined[0]
 
     def traced(self) -> tuple[Trace, Tensor]:
         """Return the trace of the block alone, and what comes out of it."""
@@ -68,36 +79,38 @@ class Block(ABC):
         return trace, self.trace(trace, *inputs)
 
     @cached_property
-    def _counts(self) -> tuple[int, int, int, int]:
-        """What the layers add up to; they themselves are not kept, a space can have a hundred thousand blocks."""
+    def _examined(self) -> tuple[tuple[Layer, ...], tuple[int, int, int, int]]:
+        """The layers, and what they add up to.
+
+        A space can have a hundred thousand blocks, but these share some ten thousand layers, and blocks that differ in
+        kernels or activations share their peak.
+        """
         trace, output = self.traced()
-        layers = trace.layers
-        return (
-            sum([layer.params for layer in layers]),
-            sum([layer.macs for layer in layers]),
-            sum([layer.macs_thop for layer in layers]),
-            trace.peak_bytes(output),
-        )
+        counted = [_counted(layer) for layer in trace.layers]
+        layers, params, macs, macs_thop, steps = zip(*counted, strict=True) if counted else ((),) * 5
+        inputs = tuple([tensor.elements for tensor in trace.inputs])
+        peak = FLOAT_BYTES * _peak_elements(steps, inputs, (output.index,))
+        return layers, (sum(params), sum(macs), sum(macs_thop), peak)
 
     @property
     def params(self) -> int:
         """Trainable parameters."""
-        return self._counts[0]
+        return self._examined[1][0]
 
     @property
     def macs(self) -> int:
         """Multiply-adds of convolutions and linear layers for one image."""
-        return self._counts[1]
+        return self._examined[1][1]
 
     @property
     def macs_thop(self) -> int:
         """Multiply-adds for one image as THOP 0.1 counts them."""
-        return self._counts[2]
+        return self._examined[1][2]
 
     @property
     def peak_activation_bytes(self) -> int:
         """Largest sum of activations alive at one time inside the block, float32, batch 1."""
-        return self._counts[3]
+        return self._examined[1][3]
 
     @property
     def shape(self) -> tuple[str, str]:

@@ -19,15 +19,15 @@ from typing import Literal, NamedTuple
 #: "pool" is the global average pool, "mul" the gating of squeeze-and-excite, "add" a sum of tensors, "scale" a factor
 #: for each channel (layer scale), "grn" global response normalisation, "zeros" a tensor of zeros
 Op = Literal[
-    "conv", "linear", "batch_norm", "layer_norm", "act", "pool", "max_pool", "avg_pool", "mul", "add", "concat",
-    "scale", "grn", "shuffle", "pad", "zeros",
+    "conv", "linear", "batch_norm", "layer_norm", "simple_norm", "act", "pool", "max_pool", "avg_pool", "mul", "add",
+    "concat", "scale", "grn", "shuffle", "pad", "zeros",
 ]  # fmt: skip
 
 #: operations that may write their result over an input nobody else reads, as inference runtimes do
-IN_PLACE: frozenset[Op] = frozenset({"batch_norm", "layer_norm", "act", "mul", "add", "scale", "grn"})
+IN_PLACE: frozenset[Op] = frozenset({"batch_norm", "layer_norm", "simple_norm", "act", "mul", "add", "scale", "grn"})
 
 #: trainable parameters for each channel, besides those of convolutions and linear layers
-_PARAMS_PER_CHANNEL: dict[Op, int] = {"batch_norm": 2, "layer_norm": 2, "grn": 2, "scale": 1}
+_PARAMS_PER_CHANNEL: dict[Op, int] = {"batch_norm": 2, "layer_norm": 2, "simple_norm": 1, "grn": 2, "scale": 1}
 
 #: bytes of an activation or weight element in float32
 FLOAT_BYTES = 4

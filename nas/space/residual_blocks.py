@@ -1,8 +1,8 @@
 """The blocks of ResNet, ResNeXt, RegNet and ConvNeXt at known shapes.
 
-`norm` is "batch" or "layer". A convolution has a bias unless a batch normalisation follows, as in the published
-networks. Every residual block runs its body first and adapts its input to the sum afterwards, as the modules do: so
-the input waits during the body, but not its wider copy beside it.
+`norm` is "batch", "layer" or "simple" (see `nas.nn.residual`). A convolution has a bias unless a batch normalisation
+follows, as in the published networks. Every residual block runs its body first and adapts its input to the sum
+afterwards, as the modules do: so the input waits during the body, but not its wider copy beside it.
 """
 
 from __future__ import annotations

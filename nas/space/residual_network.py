@@ -37,7 +37,7 @@ _WIDENING = 4
 _CHOICES: dict[str, tuple[object, ...]] = {
     "block": tuple(BLOCK_FIELDS),
     "stem": ("resnet", "patchify"),
-    "norm": ("batch", "layer"),
+    "norm": ("batch", "layer", "simple"),
     "activation": ("relu", "gelu"),
     "downsampling": ("block", "separate"),
     "scaling": ("none", "layer_scale", "grn"),
@@ -63,6 +63,7 @@ class ResidualNetwork(NetworkSpec):
         expansion: how much wider the middle is than the output.
         stem: "resnet", 7×7 convolution, normalisation, activation and max pool; or "patchify", 4×4 convolution with
             stride 4.
+        norm: "batch" or "layer" normalisation, or "simple", which only divides by the standard deviation.
         norms, activations, scaling: see `ConvNeXtBlock`.
         downsampling: "block", the first block of a stage has a stride and a convolution on its shortcut; "separate",
             a 2×2 convolution stands before the stage, and a normalisation wherever the resolution changes: before
@@ -76,7 +77,7 @@ class ResidualNetwork(NetworkSpec):
     kernel: int = 3
     expansion: int = 4
     stem: Literal["resnet", "patchify"] = "resnet"
-    norm: Literal["batch", "layer"] = "batch"
+    norm: Literal["batch", "layer", "simple"] = "batch"
     activation: Literal["relu", "gelu"] = "relu"
     norms: Literal[1, 3] = 3
     activations: Literal[1, 3] = 3
@@ -125,9 +126,13 @@ class ResidualNetwork(NetworkSpec):
             return self.width
         return (self.width << stage) * (_WIDENING if self.block in _WIDE else 1)
 
+    @cached_property
+    def _stem_size(self) -> int:
+        return self.stem_block().out_size
+
     def _size(self, stage: int) -> int:
         """Height = width that comes out of a stage; out of the stem for -1."""
-        size = self.stem_block().out_size
+        size = self._stem_size
         for _ in range(stage):
             size = size // 2 if self.downsampling == "separate" else downsampled(size, 2)
         return size

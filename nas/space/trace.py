@@ -7,6 +7,12 @@ from dataclasses import dataclass
 
 from nas.space.layer import FLOAT_BYTES, IN_PLACE, Layer, Op
 
+#: what of a layer bears on memory: whether it may write over an input, the tensors it reads, elements it writes
+Step = tuple[bool, tuple[int, ...], int]
+
+#: kinds of normalisation
+NORMS: dict[str, Op] = {"batch": "batch_norm", "layer": "layer_norm", "simple": "simple_norm"}
+
 
 def downsampled(size: int, stride: int) -> int:
     """Output height or width of a "same"-padded convolution with an odd kernel."""
@@ -65,8 +71,8 @@ class Trace:
         return self._append("conv", (y,), channels, size, kernel=kernel, stride=stride, kernel_width=1)
 
     def norm(self, x: Tensor, kind: str = "batch") -> Tensor:
-        """Normalise by "batch" or "layer" statistics, with a trained scale and shift for each channel."""
-        return self._append("layer_norm" if kind == "layer" else "batch_norm", (x,), x.channels, x.size)
+        """Normalise by "batch" or "layer" statistics, or "simple": by the deviation alone and without a shift."""
+        return self._append(NORMS[kind], (x,), x.channels, x.size)
 
     def act(self, x: Tensor, function: str) -> Tensor:
         """Apply an activation; "none" is no operation."""
@@ -166,16 +172,26 @@ def peak_bytes(
         in_place: normalisation, activation, gating and addition write over an input that nobody reads afterwards, as
             inference runtimes do; False is how eager execution allocates.
     """
+    return FLOAT_BYTES * peak_elements([memory_step(layer, in_place) for layer in layers], input_elements, outputs)
+
+
+def memory_step(layer: Layer, in_place: bool = True) -> Step:
+    """Return what of a layer bears on memory; see `peak_bytes` for `in_place`."""
+    return in_place and layer.op in IN_PLACE, layer.inputs, layer.out_elements
+
+
+def peak_elements(steps: Sequence[Step], input_elements: Sequence[int], outputs: Iterable[int]) -> int:
+    """Return the largest number of elements alive at one time, by the rules of `peak_bytes`."""
     elements = {-1 - i: count for i, count in enumerate(input_elements)}
-    elements |= {i: layer.out_elements for i, layer in enumerate(layers)}
-    last_read = {index: i for i, layer in enumerate(layers) for index in layer.inputs}
-    last_read |= dict.fromkeys(outputs, len(layers))
+    elements |= {i: written for i, (_, _, written) in enumerate(steps)}
+    last_read = {index: i for i, (_, inputs, _) in enumerate(steps) for index in inputs}
+    last_read |= dict.fromkeys(outputs, len(steps))
     live = peak = sum(elements[index] for index in elements if index < 0 and index in last_read)
-    for i, layer in enumerate(layers):
-        dying = {index for index in layer.inputs if last_read[index] == i}
-        reuses = in_place and layer.op in IN_PLACE and any(elements[index] == elements[i] for index in dying)
-        live += 0 if reuses else elements[i]
+    for i, (in_place, inputs, written) in enumerate(steps):
+        dying = {index for index in inputs if last_read[index] == i}
+        reuses = in_place and any(elements[index] == written for index in dying)
+        live += 0 if reuses else written
         peak = max(peak, live)
-        live -= sum(elements[index] for index in dying) - (elements[i] if reuses else 0)
-        live -= 0 if i in last_read else elements[i]
-    return FLOAT_BYTES * peak
+        live -= sum(elements[index] for index in dying) - (written if reuses else 0)
+        live -= 0 if i in last_read else written
+    return peak

@@ -1,4 +1,4 @@
-"""Published networks of searched cells: DARTS and its successors, NASNet, PNASNet and AmoebaNet."""
+"""Published networks of searched cells: ENAS, DARTS and its successors, NASNet, PNASNet and AmoebaNet."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _DARTS = "DARTS, Liu et al., ICLR 2019"
 _PC_DARTS = "PC-DARTS, Xu et al., ICLR 2020"
 _P_DARTS = "P-DARTS, Chen et al., ICCV 2019"
 _GDAS = "GDAS, Dong & Yang, CVPR 2019"
+_ENAS = "ENAS, Pham et al., ICML 2018"
 _SNAS = "SNAS, Xie et al., ICLR 2019"
 _NASNET = "NASNet, Zoph et al., CVPR 2018"
 _PNASNET = "PNASNet, Liu et al., ECCV 2018"
@@ -32,9 +33,11 @@ _OPERATIONS = {
 }
 
 #: normal and reduction cell: the edges of each node (state and operation, 0 for the output of the cell before the
-#: last, 1 for the last, 2 ... for the nodes), and behind the arrow the states that are concatenated
+#: last, 1 for the last, 2 ... for the nodes; - for a node without any), and behind the arrow the states that are
+#: concatenated
 _CELLS = {
-    # As in the authors' code (genotypes.py of quark0/darts and of the repositories of the other papers).
+    # As in the authors' code (genotypes.py of quark0/darts, SNAS-Series/SNAS-Series and the repositories of the other
+    # papers; for ENAS scripts/cifar10_micro_final.sh of melodyguan/enas).
     "darts_v1": (
         "0sep3+1sep3 0skip+1sep3 0skip+1sep3 0sep3+2skip > 2345",
         "0max3+1max3 0max3+2skip 0max3+2skip 0avg3+2skip > 2345",
@@ -59,9 +62,21 @@ _CELLS = {
         "0skip+1skip 0skip+2sep5 0skip+3sep3 3sep3+4sep5 > 2345",
         "0sep5+1sep3 1sep5+2sep5 1sep3+2dil5 0sep5+1sep5 > 2345",
     ),
+    "snas_mild": (
+        "0sep3+1sep3 0skip+1dil3 0skip+1skip 0skip+1sep3 > 2345",
+        "0max3+1max3 1max3+2skip 1max3+2skip 0max3+2dil5 > 2345",
+    ),
     "snas_moderate": (
         "0dil5+1skip 0sep3+1skip 0skip+1skip 0sep3+1dil5 > 2345",
         "0max3+1max3 0sep5+1dil5 0sep5+1sep5 0sep5+1sep5 > 2345",
+    ),
+    "snas_aggressive": (
+        "0sep5+1skip 0skip+1skip 0skip+1dil5 0skip+1dil5 > 2345",
+        "0sep5 0sep5 - - > 2345",
+    ),
+    "enas": (
+        "0sep3+0avg3 0skip+0sep5 0skip+1sep5 0sep5+1sep3 0avg3+1sep5 > 23456",
+        "1sep3+1sep3 0max3+0avg3 1sep5+3sep5 0skip+1sep3 0max3+1sep5 > 2456",
     ),
     "amoebanet_a_darts": (
         "0avg3+1max3 0sep3+2sep5 0sep3+3avg3 1skip+1sep3 0skip+1avg3 > 456",
@@ -86,7 +101,14 @@ _CELLS = {
         "1avg3+1sep3 1skip+1sep3 0sep3+2avg3 0sep3+1skip 1sep3+3avg3 > 02456",
         "1max3+1max3 1sep3+2sep7 0max3+1sep7 4sep5+4sep5 0max3+0sep3 > 123456",
     ),
+    "amoebanet_d": (
+        "0cn1+0max3 0skip+1btl7 1cn1+1btl7 2max3+2skip 0avg3+5cn1 > 1346",
+        "1max2+1max3 0btl3+2skip 2max3+2btl7 0max2+3skip 2avg3+3cn1 > 456",
+    ),
 }
+
+#: normal cells between reductions and filters of the five AmoebaNet-D of GPipe
+_GPIPE_SIZES = ((6, 208), (6, 416), (6, 544), (12, 544), (24, 512))
 
 
 def _cell(text: str) -> Cell:
@@ -128,7 +150,10 @@ def _networks() -> dict[str, NetworkSpec]:
         "pc_darts_cifar": _cifar("pc_darts_cifar", _PC_DARTS),
         "p_darts": _cifar("p_darts", _P_DARTS),
         "gdas": _cifar("gdas", _GDAS),
+        "snas_mild": _cifar("snas_mild", _SNAS),
         "snas_moderate": _cifar("snas_moderate", _SNAS),
+        "snas_aggressive": _cifar("snas_aggressive", _SNAS),
+        "enas": _cifar("enas", f"{_ENAS}: the cell of the authors' code in the network of {_DARTS}"),
         "amoebanet_a_darts": _cifar("amoebanet_a_darts", f"{_AMOEBANET}, as in {_DARTS}"),
         "darts_v2_imagenet": _imagenet("darts_v2", _DARTS),
         "pc_darts_cifar_imagenet": _imagenet("pc_darts_cifar", _PC_DARTS),
@@ -156,7 +181,12 @@ def _networks() -> dict[str, NetworkSpec]:
         ),
         "amoebanet_a_mobile": _tensorflow("amoebanet_a", _AMOEBANET, 4, 50, 32, dropout=0.5),
         "amoebanet_b_mobile": _tensorflow("amoebanet_b", _AMOEBANET, 3, 62, 32, dropout=0.5),
+        "amoebanet_c_mobile": _tensorflow("amoebanet_c", _AMOEBANET, 4, 50, 32, dropout=0.5),
     }
+    for repeats, filters in _GPIPE_SIZES:
+        networks[f"amoebanet_d_{repeats}_{filters}"] = _tensorflow(
+            "amoebanet_d", f"{_AMOEBANET}; {_GPIPE}, Table 1", repeats, filters, 32, dropout=0.5
+        )
     return {name: replace(spec, name=name) for name, spec in networks.items()}
 
 
@@ -175,6 +205,7 @@ PUBLISHED_TOP1 = {
     "pnasnet5_large": (82.9, f"{_PNASNET}, as quoted in AmoebaNet, Table 2"),
     "amoebanet_a_mobile": (74.5, f"{_AMOEBANET}, as quoted in DARTS, Table 3"),
     "amoebanet_b_mobile": (74.0, f"{_AMOEBANET}, as quoted in DARTS, Table 3"),
+    "amoebanet_c_mobile": (75.7, f"{_AMOEBANET}, as quoted in DARTS, Table 3"),
     "amoebanet_a_6_190": (82.8, f"{_AMOEBANET}, Table 2"),
     "amoebanet_b_6_512": (84.4, f"{_GPIPE}, Table 4"),
     "amoebanet_c_6_228": (83.1, f"{_AUTOAUGMENT}, baseline of its ImageNet table"),

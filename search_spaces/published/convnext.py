@@ -1,7 +1,7 @@
-"""ConvNeXt (Liu et al., 2022) and ConvNeXt V2 (Woo et al., 2023); all are points of the space `convnext`.
+"""ConvNeXt (Liu et al., 2022) and ConvNeXt V2 (Woo et al., 2023); points of the space `convnext` but for one.
 
-timm's smallest, `convnext_zepto_rms`, normalises by the root mean square instead of mean and variance, so it is none
-of these. The weights published for XXL were trained at 256 pixels.
+timm's smallest, `convnext_zepto_rms`, has a normalisation of its own, which the space does not offer: it divides by
+the standard deviation and leaves the mean. The weights published for XXL were trained at 256 pixels.
 """
 
 from __future__ import annotations
@@ -47,13 +47,18 @@ _V2 = {
     for name, (depths, width) in _V2_SIZES.items()
 }
 
-NETWORKS: dict[str, NetworkSpec] = {**_V1, **_V2}
+_ZEPTO = ResidualNetwork(
+    (2, 2, 4, 2), 32, **(CONVNEXT | {"norm": "simple"}), name="convnext_zepto_rms", source=_TIMM
+)  # fmt: skip
+
+NETWORKS: dict[str, NetworkSpec] = {_ZEPTO.name: _ZEPTO, **_V1, **_V2}
 
 _PAPER_TOP1 = "Liu et al., 2022, Table 1, 224 pixels"
 _TIMM_TOP1 = "timm results-imagenet, 224 pixels"
 _V2_TOP1 = "ConvNeXt-V2 README, masked autoencoder pre-training on ImageNet-1K, 224 pixels"
 
 PUBLISHED_TOP1: dict[str, tuple[float, str]] = {
+    "convnext_zepto_rms": (72.820, _TIMM_TOP1),
     "convnext_atto": (75.672, _TIMM_TOP1),
     "convnext_femto": (77.498, _TIMM_TOP1),
     "convnext_pico": (79.516, _TIMM_TOP1),

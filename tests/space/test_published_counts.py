@@ -21,6 +21,7 @@ DIFFERENT = {
     "darts_v1", "darts_v2_imagenet", "pc_darts_cifar_imagenet", "pc_darts_imagenet", "p_darts_imagenet",
     "pnasnet5_mobile", "pnasnet5_large", "convnextv2_tiny", "efficientnetv2_l", "efficientnetv2_b3", "mnasnet_a1",
     "mobilenetv3_large", "mobilenetv3_small", "mobilenetv4_conv_medium", "mobilenetv4_conv_large", "single_path_nas",
+    "snas_mild", "enas", "amoebanet_c_mobile", "amoebanet_d_6_208", "amoebanet_d_6_544",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
 from nas.errors import NasError
-from nas.nn import GlobalResponseNorm, LayerScale
+from nas.nn import GlobalResponseNorm, LayerScale, SimpleNorm
 from nas.space import Block, NetworkSpec
 from nas.space.regnet import RegNet
 from nas.space.residual_blocks import BasicBlock, BottleneckBlock, ConvNeXtBlock, PatchMergingBlock
@@ -76,7 +76,7 @@ def test_regnet_stages_of_the_paper() -> None:
 OPERATIONS: dict[type[nn.Module], str] = {
     nn.Conv2d: "conv", nn.Linear: "linear", nn.BatchNorm2d: "batch_norm", nn.BatchNorm1d: "batch_norm",
     nn.LayerNorm: "layer_norm", nn.ReLU: "act", nn.GELU: "act", nn.Sigmoid: "act", nn.MaxPool2d: "max_pool",
-    nn.AdaptiveAvgPool2d: "pool", GlobalResponseNorm: "grn", LayerScale: "scale",
+    nn.AdaptiveAvgPool2d: "pool", GlobalResponseNorm: "grn", LayerScale: "scale", SimpleNorm: "simple_norm",
 }  # fmt: skip
 
 
@@ -100,12 +100,12 @@ KNOBS: list[dict[str, Any]] = [
     {"block": block, "stem": stem, "norm": norm, "downsampling": downsampling}
     for block, stem, norm, downsampling in itertools.product(
         ("basic", "bottleneck", "dw_bottleneck", "inverted", "convnext"), ("resnet", "patchify"),
-        ("batch", "layer"), ("block", "separate"),
+        ("batch", "layer", "simple"), ("block", "separate"),
     )
 ] + [
     {"block": "convnext", "norms": norms, "activations": activations, "scaling": scaling, "norm": norm}
     for norms, activations, scaling, norm in itertools.product(
-        (1, 3), (1, 3), ("none", "layer_scale", "grn"), ("batch", "layer")
+        (1, 3), (1, 3), ("none", "layer_scale", "grn"), ("batch", "layer", "simple")
     )
 ]  # fmt: skip
 
@@ -140,6 +140,8 @@ def conv(x: Tensor, weights: list[nn.Module], **options: int) -> Tensor:
     x = F.conv2d(x, state["weight"], state.get("bias"), padding=state["weight"].shape[-1] // 2, **options)
     if weights and not isinstance(weights[0], nn.Conv2d):
         norm = weights.pop(0)
+        if isinstance(norm, SimpleNorm):
+            return x / torch.sqrt(x.var(1, keepdim=True) + 1e-6) * norm.weight[:, None, None]
         if isinstance(norm, nn.BatchNorm2d):
             mean, variance = (norm.state_dict()[key][:, None, None] for key in ("running_mean", "running_var"))
         else:
@@ -151,7 +153,8 @@ def conv(x: Tensor, weights: list[nn.Module], **options: int) -> Tensor:
 
 
 def weighted(module: nn.Module) -> list[nn.Module]:
-    return [item for item in module.modules() if isinstance(item, nn.Conv2d | nn.BatchNorm2d | nn.LayerNorm)]
+    kinds = nn.Conv2d | nn.BatchNorm2d | nn.LayerNorm | SimpleNorm
+    return [item for item in module.modules() if isinstance(item, kinds)]
 
 
 @pytest.mark.parametrize(("stride", "out", "squeeze"), [(1, 6, 0), (1, 6, 2), (2, 12, 2), (1, 8, 0)])
@@ -183,7 +186,7 @@ def test_basic_block() -> None:
 
 
 @pytest.mark.parametrize("scaling", ["none", "layer_scale", "grn"])
-@pytest.mark.parametrize(("norm", "count"), [("layer", 1), ("layer", 3), ("batch", 1), ("batch", 3)])
+@pytest.mark.parametrize(("norm", "count"), [*itertools.product(("layer", "batch", "simple"), (1, 3))])
 def test_convnext_block(scaling: str, norm: str, count: int) -> None:
     torch.manual_seed(0)
     block = ConvNeXtBlock(
