@@ -40,14 +40,16 @@ class CostModel:
 
     def __call__(self, codes: npt.NDArray[np.integer]) -> pd.DataFrame:
         """Return one row a network with the columns of COST_METRICS (activations: float32, batch 1)."""
+        return pd.DataFrame(self.columns(codes))
+
+    def columns(self, codes: npt.NDArray[np.integer]) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the same as an array int[n] a metric."""
         counts = self.params_and_macs(codes)
-        return pd.DataFrame(
-            {
-                "params": counts[:, 0],
-                "macs": counts[:, 1],
-                "peak_activation_bytes": self._space.peak_activation_bytes(codes),
-            }
-        )
+        return {
+            "params": counts[:, 0],
+            "macs": counts[:, 1],
+            "peak_activation_bytes": self._space.peak_activation_bytes(codes),
+        }
 
     def bounds(self) -> dict[str, tuple[int, int]]:
         """Return the smallest and largest params and MACs of the space; see `SearchSpace.bounds_attained`."""

@@ -172,8 +172,8 @@ class ListedSpace(SearchSpace):
             found[part] = self.listed[(distance + rng.random(distance.shape, dtype=np.float32) / 2).argmin(axis=1)]
         return found
 
-    def crossover(self, a: Codes, b: Codes, rng: np.random.Generator) -> Codes:
-        return self.canonical(self.base.crossover(a, b, rng))
+    def crossover(self, a: Codes, b: Codes, rng: np.random.Generator, share: float = 0.5) -> Codes:
+        return self.canonical(self.base.crossover(a, b, rng, share))
 
     @cached_property
     def _places(self) -> CodeIndex:

@@ -187,13 +187,13 @@ class SearchSpace(ABC):
         changed = (codes + offsets) % self._counts
         return self.canonical(np.where(change, changed, codes).astype(np.int8))
 
-    def crossover(self, a: Codes, b: Codes, rng: np.random.Generator) -> Codes:
+    def crossover(self, a: Codes, b: Codes, rng: np.random.Generator, share: float = 0.5) -> Codes:
         """Uniform crossover: every decision of a child comes from one of its two parents, row by row.
 
-        Where a decision matters in one parent alone, it comes from that one.
+        A share of them comes from `a`, by chance. Where a decision matters in one parent alone, it comes from that one.
         """
         in_a, in_b = self.active(a), self.active(b)
-        from_a = np.where(in_a == in_b, rng.random(a.shape) < 0.5, in_a)
+        from_a = np.where(in_a == in_b, rng.random(a.shape) < share, in_a)
         return self.canonical(np.where(from_a, a, b))
 
     def features(self, codes: Codes) -> npt.NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -90,8 +91,8 @@ class Strategy(ABC):
         patience = 2 if self.free_constraints and self.space.size <= SMALL else PATIENCE
         while len(chosen) < n and idle < patience:
             proposals = self._propose(n, rng) if idle < patience // 2 else self.sample(n, rng)
-            fresh = self._new(self.repair(proposals, rng), chosen)
-            fresh = fresh[self.excess(fresh) == 0][: n - len(chosen)]
+            repaired, excess = self._repaired(proposals, rng)
+            fresh = self._new(repaired[excess == 0], chosen)[: n - len(chosen)]
             idle = 0 if len(fresh) else idle + 1
             chosen = np.concatenate([chosen, fresh])
         if len(chosen) < n and self.space.size <= LISTABLE:
@@ -106,7 +107,9 @@ class Strategy(ABC):
             return
         self._known.update(row.tobytes() for row in codes)
         self._attained = self._attained or not self.excess(codes).all()
-        self._learn(codes, metrics.reset_index(drop=True))
+        if not metrics.index.equals(pd.RangeIndex(len(codes))):
+            metrics = metrics.reset_index(drop=True)
+        self._learn(codes, metrics)
 
     @abstractmethod
     def _propose(self, n: int, rng: np.random.Generator) -> Codes:
@@ -139,6 +142,10 @@ class Strategy(ABC):
         Each step goes to the least violating of some neighbours drawn at random or, where none of those is better, of
         all neighbours. A code stays violating only where that descent ends in a local minimum.
         """
+        return self._repaired(codes, rng)[0]
+
+    def _repaired(self, codes: Codes, rng: np.random.Generator) -> tuple[Codes, npt.NDArray[np.float64]]:
+        """Return what `repair` does, and float[n], by how much it still violates the free constraints."""
         excess = self.excess(codes)
         moving = np.flatnonzero(excess)
         repaired = codes.copy()
@@ -147,16 +154,24 @@ class Strategy(ABC):
             over = self.excess(near).reshape(len(moving), NEAR)
             least = over.argmin(axis=1)
             over, near = over.min(axis=1), near.reshape(len(moving), NEAR, -1)[np.arange(len(moving)), least]
-            for i in np.flatnonzero(over >= excess[moving]):
-                every = self.space.neighbours(repaired[moving[i]])
-                if len(every):
-                    every_over = self.excess(every)
-                    near[i], over[i] = every[every_over.argmin()], every_over.min()
+            stuck = np.flatnonzero(over >= excess[moving])
+            near[stuck], over[stuck] = self._best_neighbours(repaired[moving[stuck]])
             better = over < excess[moving]
             moving = moving[better]
             repaired[moving], excess[moving] = near[better], over[better]
             moving = moving[excess[moving] > 0]
-        return repaired
+        return repaired, excess
+
+    def _best_neighbours(self, codes: Codes) -> tuple[Codes, npt.NDArray[np.float64]]:
+        """The least violating neighbour of each code, itself where it has none, and by how much that violates."""
+        near = [self.space.neighbours(code) for code in codes]
+        ends = np.cumsum([0, *map(len, near)])
+        over = self.excess(np.concatenate([self._none, *near]))
+        best, least = codes.copy(), np.full(len(codes), np.inf)
+        for i, (start, end) in enumerate(itertools.pairwise(ends)):
+            if end > start:
+                best[i], least[i] = near[i][over[start:end].argmin()], over[start:end].min()
+        return best, least
 
     def judge(
         self, metrics: pd.DataFrame, objectives: Sequence[Objective] | None = None

@@ -17,15 +17,21 @@ class NSGA2(Strategy):
     Feasible networks come before infeasible ones, and those by how little they violate (Deb's rule). Known networks
     are never proposed again, which the original allows and which costs it hypervolume. Survivors are chosen after
     every few evaluations, not after a whole generation: nearly steady state, which converges in fewer evaluations
-    (Durillo et al., 2009).
+    (Durillo et al., 2009). As known children are dropped, variation can be gentle: most of a child is its mother's,
+    and most are not mutated.
     """
 
     #: smallest and largest population; in between it is a tenth of the evaluations, so that a small budget still has
     #: generations enough and a large one keeps a dense front
-    population_sizes = (20, 100)
+    population_sizes = (20, 200)
     #: share of the population that is evaluated between two selections of survivors
     generation_share = 0.2
     crossover_share = 0.9
+    #: share of the decisions of a child that come from its mother, and of the children that are mutated
+    mother_share = 0.9
+    mutation_share = 0.4
+    #: children drawn for each one asked for: some are known
+    litter = 2
 
     _codes: Codes | None = None
     _losses: npt.NDArray[np.float64]
@@ -43,16 +49,18 @@ class NSGA2(Strategy):
     def _propose(self, n: int, rng: np.random.Generator) -> Codes:
         if self._codes is None or len(self._codes) < self.population_size // 2:
             return self.sample(n, rng)
-        mothers, fathers = self._tournament(n, rng), self._tournament(n, rng)
-        children = self.space.crossover(self._codes[mothers], self._codes[fathers], rng)
+        n *= self.litter
+        mothers, fathers = self._tournament((2, n), rng)
+        children = self.space.crossover(self._codes[mothers], self._codes[fathers], rng, self.mother_share)
         cloned = rng.random(n) >= self.crossover_share
         children[cloned] = self._codes[mothers[cloned]]
-        return self.space.mutate(children, rng)
+        mutated = rng.random(n) < self.mutation_share
+        children[mutated] = self.space.mutate(children[mutated], rng)
+        return children
 
-    def _tournament(self, n: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    def _tournament(self, shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """The population is kept in order of fitness, so the winner is the one with the smaller index."""
-        assert self._codes is not None
-        return np.asarray(rng.integers(len(self._codes), size=(n, 2)).min(axis=1))
+        return np.asarray(rng.integers(len(self._violation), size=(*shape, 2)).min(axis=-1))
 
     def _learn(self, codes: Codes, metrics: pd.DataFrame) -> None:
         points, excess = self.judge(metrics)
@@ -60,8 +68,12 @@ class NSGA2(Strategy):
             codes = np.concatenate([self._codes, codes])
             points = np.concatenate([self._losses, points])
             excess = np.concatenate([self._violation, excess])
-        best = survival_order(points, excess)[: self.population_size]
+        best = self._survivors(points, excess)
         self._codes, self._losses, self._violation = codes[best], points[best], excess[best]
+
+    def _survivors(self, points: npt.NDArray[np.float64], excess: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+        """The indices of the next population, the fittest first."""
+        return survival_order(points, excess)[: self.population_size]
 
 
 def survival_order(points: npt.NDArray[np.float64], excess: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -82,10 +94,9 @@ def crowding_distance(points: npt.NDArray[np.float64], rank: npt.NDArray[np.int6
     for m in range(points.shape[1]):
         order = np.lexsort((points[:, m], rank))
         values, fronts = points[order, m], rank[order]
-        first = np.append(True, fronts[1:] != fronts[:-1])
-        last = np.append(first[1:], True)
         gap = np.full(len(points), np.inf)
-        inner = np.flatnonzero(~first & ~last)
-        gap[inner] = (values[inner + 1] - values[inner - 1]) / (span[m] or 1.0)
+        # Ordered by front, a point is inside its own where those before and after it are of the same one.
+        inside = fronts[2:] == fronts[:-2]
+        gap[1:-1][inside] = (values[2:] - values[:-2])[inside] / (span[m] or 1.0)
         distance[order] += gap
     return distance

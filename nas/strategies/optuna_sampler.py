@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,25 +16,33 @@ import pandas as pd
 
 from nas.errors import NasError, UnknownNameError
 from nas.space import Codes
-from nas.space.decision import DecisionTree
 from nas.strategies.base import NEAR, Strategy
 
 #: samplers that know numbers only, no categories
-_NUMERIC = frozenset({"CmaEsSampler"})
+_NUMERIC = frozenset({"CmaEsSampler", "QMCSampler"})
+#: samplers that know of decisions that do not always matter; the others would draw those at random
+_TREE = frozenset({"BruteForceSampler", "RandomSampler", "TPESampler"})
 #: samplers that note nothing of a trial and learn from its parameters and values alone
 _FORGETFUL = frozenset({"GPSampler", "TPESampler"})
-_VIOLATION = "violation"
+#: packages that some samplers need beside Optuna
+_NEEDED = {"CmaEsSampler": ("cmaes",), "GPSampler": ("scipy", "torch"), "QMCSampler": ("scipy",)}
 
 
 class OptunaSampler(Strategy):
     """A sampler of Optuna, tree-structured Parzen estimators (Bergstra et al., 2011) by default.
 
-    Decisions are categorical parameters, and a decision that does not matter is not asked for. What was told is
-    replayed into a study by trials with given parameters, so a sampler keeps its own memory (generations, covariance)
-    as if it had proposed them. A proposal that is known gives way to an unknown neighbour.
+    Decisions are categorical parameters; for samplers that know numbers only, the indices of their choices. What was
+    told is replayed into a study by trials with given parameters, so a sampler keeps its own memory (generations,
+    covariance) as if it had proposed them. A proposal that is known gives way to an unknown neighbour. Bounds that are
+    learned are constraints of the trials; CMA-ES, QMC, brute force and random sampling pay no heed to those.
+
+    Raises:
+        NasError: the sampler cannot search this space for these objectives; says what Optuna says.
     """
 
-    sampler = "TPESampler"
+    title = "optuna:TPESampler"
+    #: the class of the sampler; None: Optuna's default
+    sampler: ClassVar[Callable[..., Any] | None] = None
     _study: Any
 
     @classmethod
@@ -42,33 +50,42 @@ class OptunaSampler(Strategy):
         """Return the strategy of another sampler.
 
         Raises:
-            NasError: Optuna is not installed, or has no such sampler that needs no arguments.
+            NasError: Optuna or what the sampler needs is not installed, or it has no such sampler that needs no
+                arguments.
         """
-        with _quiet_optuna() as optuna:
-            known = {name for name in dir(optuna.samplers) if name.endswith("Sampler") and not name.startswith("Base")}
-            known = {name for name in known if _runs_alone(getattr(optuna.samplers, name))}
+        with quiet_optuna() as optuna:
+            known = {
+                name: found
+                for name, found in vars(optuna.samplers).items()
+                if name.endswith("Sampler") and not name.startswith("Base") and not required_arguments(found)
+            }
         if sampler not in known:
             raise UnknownNameError("Optuna sampler", sampler, known)
-        if sampler == "CmaEsSampler" and find_spec("cmaes") is None:
-            raise NasError("optuna:CmaEsSampler needs the package cmaes: pip install cmaes")
-        return type(sampler, (cls,), {"sampler": sampler, "__doc__": f"Optuna's {sampler}."})
+        for package in _NEEDED.get(sampler, ()):
+            if find_spec(package) is None:
+                raise NasError(f"optuna:{sampler} needs the package {package}: pip install {package}")
+        return cls._of(known[sampler], f"optuna:{sampler}", f"Optuna's {sampler}.")
+
+    @classmethod
+    def _of(cls, sampler: Callable[..., Any], title: str, about: str) -> type[OptunaSampler]:
+        members = {"sampler": staticmethod(sampler), "title": title, "__doc__": about}
+        return type(sampler.__name__, (cls,), members)
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self._tree = DecisionTree(self.space.decisions)
-        with _quiet_optuna() as optuna:
+        with self._running() as optuna:
+            self._sampler = self.sampler or optuna.samplers.TPESampler
             directions = ["minimize"] * len(self.objectives)
             self._study = optuna.create_study(directions=directions, sampler=self._make_sampler(self.seed))
+            # Brute force stops the study when all is known; one that is asked and told has no loop to stop.
+            self._study.stop = lambda: None
+            # A sampler that cannot do with this space or so many objectives should say so now.
+            self._suggest(self._copy_of_study().ask())
 
     def _make_sampler(self, seed: int) -> Any:
-        import optuna
-
-        sampler = getattr(optuna.samplers, self.sampler)
-        options: dict[str, Any] = {"seed": seed, "warn_independent_sampling": False}
-        if self.constraints:
-            options["constraints_func"] = _violation_of
-        accepted = inspect.signature(sampler).parameters
-        return sampler(**{name: value for name, value in options.items() if name in accepted})
+        options = {"seed": seed, "warn_independent_sampling": False}
+        accepted = inspect.signature(self._sampler).parameters
+        return self._sampler(**{name: value for name, value in options.items() if name in accepted})
 
     @property
     def batch_size(self) -> int:
@@ -77,36 +94,42 @@ class OptunaSampler(Strategy):
 
     def _propose(self, n: int, rng: np.random.Generator) -> Codes:
         found = self._none
-        with _quiet_optuna():
-            study = self._copy_of_study()
+        study = self._copy_of_study()
+        with self._running():
             # Samplers keep their memory in the study; what they hold themselves is random numbers.
             study.sampler = self._make_sampler(int(rng.integers(2**31)))
-            for _ in range(n):
-                code = self.members(self._suggest(study.ask())[None])
-                near = self.space.mutate(np.repeat(code, NEAR, axis=0), rng, rate=0.0)
-                candidates = np.concatenate([self.repair(code, rng), near])
-                found = np.concatenate([found, self._new(candidates, found)[:1]])
+        for _ in range(n):
+            with self._running():
+                suggested = self._suggest(study.ask())
+            code = self.members(suggested[None])
+            near = self.space.mutate(np.repeat(code, NEAR, axis=0), rng, rate=0.0)
+            candidates = np.concatenate([self.repair(code, rng), near])
+            found = np.concatenate([found, self._new(candidates, found)[:1]])
         return found
 
     def _learn(self, codes: Codes, metrics: pd.DataFrame) -> None:
         points, excess = self.judge(metrics)
-        active = self.space.active(codes)
-        with _quiet_optuna() as optuna:
-            for row, matters, point, over in zip(codes, active, points, excess, strict=True):
+        failed = (np.isinf(points).any(axis=1) | np.isinf(excess)).tolist()
+        bounds = {c.metric: c.sign * (metrics[c.metric].to_numpy(float) / c.bound - 1.0) for c in self.constraints}
+        asked = self._asked(codes).tolist()
+        with self._running() as optuna:
+            for i, row in enumerate(codes):
                 given = {
-                    decision.name: self._value(d, int(row[d]))
-                    for d, decision in enumerate(self.space.decisions)
-                    if matters[d]
+                    decision.name: self._value(int(choice))
+                    for decision, choice, is_asked in zip(self.space.decisions, row, asked[i], strict=True)
+                    if is_asked
                 }
                 self._study.enqueue_trial(given)
                 trial = self._study.ask()
-                if self.sampler not in _FORGETFUL:
+                if self._sampler.__name__ not in _FORGETFUL:
                     _ = trial.relative_params  # has the sampler note what it keeps of each trial
                 self._suggest(trial)
-                trial.set_user_attr(_VIOLATION, float(over))
-                failed = not np.isfinite([*point, over]).all()
-                state = optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE
-                self._study.tell(trial, None if failed else point.tolist(), state)
+                if failed[i]:
+                    self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+                    continue
+                for metric, over in bounds.items():
+                    trial.set_constraint(metric, float(over[i]))
+                self._study.tell(trial, points[i].tolist())
 
     def _copy_of_study(self) -> Any:
         """A study to ask, so that asking changes nothing; finished trials, which never change, are shared."""
@@ -115,38 +138,52 @@ class OptunaSampler(Strategy):
 
     # --- codes and parameters -------------------------------------------------------------------------------------
 
-    def _value(self, d: int, choice: int) -> Any:
-        return choice if self.sampler in _NUMERIC else str(choice)
+    def _asked(self, codes: Codes) -> npt.NDArray[np.bool_]:
+        """Return bool[n, D], which decisions are parameters of the trial of each network."""
+        if self._sampler.__name__ in _TREE:
+            return self.space.active(codes)
+        return np.ones(codes.shape, dtype=bool)
+
+    def _value(self, choice: int) -> Any:
+        return choice if self._sampler.__name__ in _NUMERIC else str(choice)
 
     def _suggest(self, trial: Any) -> npt.NDArray[np.int8]:
-        """Ask a trial for every decision that matters, the ones it hangs on first; returns int8[D]."""
+        """Ask a trial for every decision it has as a parameter, those that others hang on first; returns int8[D]."""
         code = np.zeros(len(self.space.decisions), dtype=np.int8)
-        matters = np.zeros(len(code), dtype=bool)
         for d, decision in enumerate(self.space.decisions):
-            parent = self._tree.parent[d]
-            matters[d] = parent < 0 or (matters[parent] and int(code[parent]) in self._tree.activating[d])
-            if not matters[d]:
+            if not self._asked(code[None])[0, d]:
                 continue
-            count = len(decision.choices)
-            if self.sampler in _NUMERIC:
-                code[d] = trial.suggest_int(decision.name, 0, count - 1)
+            last = len(decision.choices) - 1
+            if self._sampler.__name__ in _NUMERIC:
+                code[d] = trial.suggest_int(decision.name, 0, last)
             else:
-                code[d] = int(trial.suggest_categorical(decision.name, [str(i) for i in range(count)]))
+                code[d] = int(trial.suggest_categorical(decision.name, [str(i) for i in range(last + 1)]))
         return code
 
+    @contextmanager
+    def _running(self) -> Iterator[Any]:
+        """Optuna, with whatever a sampler raises as an error of ours: its code is not ours to foresee."""
+        with quiet_optuna() as optuna:
+            try:
+                yield optuna
+            except NasError:
+                raise
+            except ImportError as error:
+                raise NasError(f"{self.title} needs the package {error.name}: pip install {error.name}") from error
+            except Exception as error:
+                asked = f"{len(self.objectives)} objectives" if len(self.objectives) > 1 else "one objective"
+                raise NasError(f"{self.title} failed on {self.space.name} with {asked}: {error}") from error
 
-def _violation_of(trial: Any) -> tuple[float]:
-    return (trial.user_attrs[_VIOLATION],)
 
-
-def _runs_alone(sampler: Callable[..., Any]) -> bool:
-    return all(
-        parameter.default is not inspect.Parameter.empty for parameter in inspect.signature(sampler).parameters.values()
-    )
+def required_arguments(sampler: Callable[..., Any]) -> Sequence[str]:
+    """Return the names of the arguments that a sampler cannot be made without."""
+    parameters = inspect.signature(sampler).parameters.values()
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is inspect.Parameter.empty and p.kind not in kinds]
 
 
 @contextmanager
-def _quiet_optuna() -> Iterator[Any]:
+def quiet_optuna() -> Iterator[Any]:
     """Optuna without its log of every trial and its warnings of experimental features.
 
     Raises:

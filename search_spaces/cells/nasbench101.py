@@ -101,15 +101,15 @@ class NasBench101Space(SearchSpace):
         steps = np.maximum(rng.binomial(width, 1.0 / width if rate is None else rate, size=len(codes)), 1)
         return canonical_codes()[edits.walk(require_ids(codes), steps, rng)]
 
-    def crossover(self, a: Codes, b: Codes, rng: np.random.Generator) -> Codes:
-        """Uniform crossover of the codes, row by row.
+    def crossover(self, a: Codes, b: Codes, rng: np.random.Generator, share: float = 0.5) -> Codes:
+        """Uniform crossover of the codes, row by row, a share of each by chance from `a`.
 
         It is drawn again where the child is no cell, up to 20 times; then the child is the first parent.
         """
         children = require_ids(a)
         waiting = np.arange(len(a))
         for _ in range(_ATTEMPTS):
-            mixed = np.where(rng.random((len(waiting), a.shape[1])) < 0.5, a[waiting], b[waiting])
+            mixed = np.where(rng.random((len(waiting), a.shape[1])) < share, a[waiting], b[waiting])
             found = ids_of(mixed)
             children[waiting[found != INVALID]] = found[found != INVALID]
             waiting = waiting[found == INVALID]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import nas
 from nas.cost import cost_model
 from nas.errors import NasError
 from nas.space import CodeIndex, Codes, ListedSpace, SearchSpace
@@ -98,3 +99,12 @@ def test_finds_rows_of_codes(mbconv: SearchSpace, rng: np.random.Generator) -> N
     # Codes that end in zeros, or differ in zeros alone, are different codes.
     few = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 0, 0]], dtype=np.int8)
     assert CodeIndex(few).rows(few[::-1]).tolist() == [4, 3, 2, 1, 0]
+
+
+def test_predictors_see_what_they_see_in_the_whole_space() -> None:
+    """In NAS-Bench-201 that is more than nothing: which paths of the cell are open."""
+    whole = nas.space("nasbench201")
+    codes = whole.sample(50, np.random.default_rng(5))
+    features = ListedSpace(whole, codes).predictor_features(codes)
+    assert features.shape[1] > 0
+    np.testing.assert_array_equal(features, whole.predictor_features(codes))
