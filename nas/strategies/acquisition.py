@@ -9,6 +9,8 @@ Array = npt.NDArray[np.float64]
 
 #: cuts of an axis into cells where there are three or more objectives; with two every point of the front is a cut
 MOST_CUTS = 24
+#: cells in all, a limit on time and memory with five or more objectives
+MOST_CELLS = (MOST_CUTS + 1) ** 3
 #: standard deviation below which a value counts as known
 _KNOWN = 1e-9
 #: where the tail of the normal distribution begins, and terms of its continued fraction: an error below 1e-6
@@ -21,35 +23,54 @@ def density(u: Array) -> Array:
 
 
 def distribution(u: Array) -> Array:
-    """Return the standard normal distribution function (Abramowitz & Stegun 26.2.17, error below 1e-7)."""
+    """Return the standard normal distribution function (Abramowitz & Stegun 26.2.17, absolute error below 1e-7)."""
     t = 1.0 / (1.0 + 0.2316419 * np.abs(u))
     series = t * (0.319381530 + t * (-0.356563782 + t * (1.781477937 + t * (-1.821255978 + t * 1.330274429))))
     tail = density(u) * series
     return np.where(u > 0, 1.0 - tail, tail)
 
 
+def log_distribution(u: Array) -> Array:
+    """Return the logarithm of the standard normal distribution function, finite where that underflows."""
+    x = np.maximum(-u, _TAIL)
+    near = np.log(distribution(np.maximum(u, -_TAIL)))
+    return np.asarray(np.where(u > -_TAIL, near, _log_density(x) - np.log(x + 1.0 / _fraction(x))))
+
+
 def expected_shortfall(level: Array, mean: Array, std: Array) -> Array:
     """Return E[max(level - Y, 0)] of normal Y, which is expected improvement on `level` (Jones et al., 1998)."""
     gap = level - mean
     u = np.clip(gap / np.maximum(std, _KNOWN), -38.0, 38.0)
-    return np.where(std > _KNOWN, gap * distribution(u) + std * density(u), np.maximum(gap, 0.0)).clip(0.0)
+    expected = gap * distribution(u) + std * density(u)
+    far = u <= -_TAIL  # where the two terms cancel
+    expected[far] = np.broadcast_to(std, far.shape)[far] * np.exp(_log_tail(-u[far]))
+    return np.where(std > _KNOWN, expected, np.maximum(gap, 0.0))
 
 
 def log_expected_improvement(best: float, mean: Array, std: Array) -> Array:
-    """Return float[n], the logarithm of expected improvement on `best`, finite where that underflows.
-
-    In the tail, x standard deviations below, E[max(Z - x, 0)] = density(x) / (1 + x (x + 2 / (x + 3 / (x + ...))):
-    Laplace's continued fraction of the normal tail, integrated once (cf. Ament et al., 2023).
-    """
+    """Return float[n], the logarithm of expected improvement on `best`, finite where that underflows (Ament et al.,
+    2023)."""
     std = np.maximum(std, _KNOWN)
     u = (best - mean) / std
     near = np.log(np.maximum(u * distribution(u) + density(u), 1e-300))
-    x = np.maximum(-u, _TAIL)
+    return np.asarray(np.log(std) + np.where(u > -_TAIL, near, _log_tail(np.maximum(-u, _TAIL))))
+
+
+def _log_tail(x: Array) -> Array:
+    """Return log E[max(Z - x, 0)] of standard normal Z, for x >= 2: density(x) / (1 + x (x + 2 / (x + 3 / ...)))."""
+    return np.asarray(_log_density(x) - np.log1p(x * _fraction(x)))
+
+
+def _log_density(u: Array) -> Array:
+    return np.asarray(-0.5 * u**2 - 0.5 * np.log(2 * np.pi))
+
+
+def _fraction(x: Array) -> Array:
+    """Return x + 2 / (x + 3 / (x + ...)), from Laplace's continued fraction of the normal tail (A&S 26.2.14)."""
     fraction = x
     for k in range(_TERMS, 1, -1):
         fraction = x + k / fraction
-    far = -0.5 * u**2 - 0.5 * np.log(2 * np.pi) - np.log1p(x * fraction)
-    return np.asarray(np.log(std) + np.where(u > -_TAIL, near, far))
+    return fraction
 
 
 def expected_hypervolume_improvement(front: Array, mean: Array, std: Array) -> Array:
@@ -59,7 +80,8 @@ def expected_hypervolume_improvement(front: Array, mean: Array, std: Array) -> A
     first are cut into cells at the points of the front. Above the corner c of a cell the front attains level f(c) in
     the first objective, so a candidate fills the cell by E[(f(c) - Y_1)+] times, for every other objective, E[length
     of the cell's side above Y_m] = E[(upper - Y_m)+] - E[(lower - Y_m)+]: a sum of products of one-dimensional
-    integrals (Emmerich et al., 2011; Yang et al., 2019). Exact up to `MOST_CUTS`.
+    integrals (Emmerich et al., 2011; Yang et al., 2019). Exact up to `MOST_CUTS` points, fewer with five or more
+    objectives; beyond, a part of what the front dominates counts as growth. O(n * cells), of memory as well.
 
     Args:
         front: float[k, M], losses scaled so that the reference is 1.
@@ -83,9 +105,10 @@ def expected_hypervolume_improvement(front: Array, mean: Array, std: Array) -> A
 
 def _cuts(values: Array, axes: int) -> Array:
     cuts = np.unique(np.minimum(values, 1.0))
-    if axes > 1 and len(cuts) > MOST_CUTS:
-        cuts = cuts[np.linspace(0, len(cuts) - 1, MOST_CUTS).astype(int)]
-    return cuts
+    if axes == 1:
+        return cuts
+    most = max(1, min(MOST_CUTS, round(MOST_CELLS ** (1 / axes)) - 1))
+    return cuts[np.linspace(0, len(cuts) - 1, most).astype(int)] if len(cuts) > most else cuts
 
 
 def _levels(front: Array, cuts: list[Array]) -> Array:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+from nas.strategies.adam import Adam
 
-#: Adam (Kingma & Ba, 2015)
-_MEAN_DECAY, _SQUARE_DECAY = 0.9, 0.99
+Array = npt.NDArray[np.float64]
 
 
 class Ensemble:
@@ -23,7 +22,9 @@ class Ensemble:
         rng: of the initial weights.
     """
 
-    members, hidden, steps, rate, decay = 5, 32, 200, 0.02, 1e-3
+    members, hidden = 5, 32
+    #: of Adam, with decoupled weight decay (Loshchilov & Hutter, 2019)
+    steps, rate, decays, weight_decay = 200, 0.02, (0.9, 0.99), 1e-3
 
     def __init__(self, x: Array, y: Array, rng: np.random.Generator):
         self._mean, self._scale = float(y.mean()), max(float(y.std()), 1e-9)
@@ -47,9 +48,8 @@ class Ensemble:
         return hidden, hidden @ second + offset
 
     def _train(self, x: Array, target: Array) -> None:
-        means = [np.zeros_like(weight) for weight in self._weights]
-        squares = [np.zeros_like(weight) for weight in self._weights]
-        for step in range(1, self.steps + 1):
+        adams = [Adam(self.rate, self.decays) for _ in self._weights]
+        for _ in range(self.steps):
             hidden, output = self._forward(x)
             error = (output - target) / len(x)
             back = error @ self._weights[2].transpose(0, 2, 1) * (hidden > 0)
@@ -59,9 +59,8 @@ class Ensemble:
                 hidden.transpose(0, 2, 1) @ error,
                 error.sum(axis=1, keepdims=True),
             ]
-            for i, gradient in enumerate(gradients):
-                means[i] = _MEAN_DECAY * means[i] + (1 - _MEAN_DECAY) * gradient
-                squares[i] = _SQUARE_DECAY * squares[i] + (1 - _SQUARE_DECAY) * gradient**2
-                size = np.sqrt(squares[i] / (1 - _SQUARE_DECAY**step)) + 1e-8
-                descent = means[i] / (1 - _MEAN_DECAY**step) / size
-                self._weights[i] = self._weights[i] * (1 - self.rate * self.decay) - self.rate * descent
+            kept = 1 - self.rate * self.weight_decay
+            self._weights = [
+                weight * kept - adam.step(gradient)
+                for weight, adam, gradient in zip(self._weights, adams, gradients, strict=True)
+            ]

@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.space import Codes, SearchSpace
+from nas.strategies.adam import Adam
 
 Array = npt.NDArray[np.float64]
 
-#: Adam (Kingma & Ba, 2015): step, decay of the mean and of the square
-_STEP, _MEAN_DECAY, _SQUARE_DECAY = 0.2, 0.8, 0.95
 #: added to the noise, so that the Cholesky factor exists however small the noise becomes
 _JITTER = 1e-6
 
@@ -41,8 +40,7 @@ class GaussianProcess:
     overlap kernel with a relevance w_d of every decision (Hutter et al., 2011), plus a linear one on the numbers z.
     Relevances, V (diagonal), s and the noise maximise the marginal likelihood times log-normal priors, by a fixed
     number of Adam steps from a fixed start: the same data, the same fit. With more than `subset` points they are
-    fitted to the best half of `subset` and an even spread of the others; predictions use all points.
-    O(steps * subset^3 + n^3).
+    fitted to that many (`best_and_spread`); predictions use all points. O(steps * subset^3 + n^3).
 
     Args:
         onehot: float[n, C], decisions as 0 and 1 (see `OneHot`).
@@ -51,14 +49,17 @@ class GaussianProcess:
         y: float[n], finite values, smaller is better.
     """
 
-    steps = 20
+    #: of Adam, on the logarithms of the hyper-parameters
+    steps, rate, decays = 20, 0.2, (0.8, 0.95)
     subset = 100
 
     def __init__(self, onehot: Array, groups: npt.NDArray[np.int64], numeric: Array, y: Array):
         self._onehot, self._groups, self._numeric = onehot, groups, numeric
         self._mean, self.scale = float(y.mean()), max(float(y.std()), 1e-9)
         target = (y - self._mean) / self.scale
-        chosen = self._informative(target)
+        chosen = np.arange(len(y))
+        if len(y) > self.subset:
+            chosen = best_and_spread(np.argsort(target, kind="stable"), self.subset)
         self._tune(onehot[chosen], numeric[chosen], target[chosen])
         kernel = self._kernel(onehot, numeric) + (self.noise + _JITTER) * np.eye(len(y))
         self._whiten = np.linalg.inv(np.linalg.cholesky(kernel))
@@ -86,24 +87,19 @@ class GaussianProcess:
         agreement = (a * self._relevance[self._groups]) @ b.T - self._relevance.sum()
         return np.asarray(self._signal * np.exp(agreement))
 
-    def _informative(self, target: Array) -> npt.NDArray[np.int64]:
-        """The points that the hyper-parameters are fitted to."""
-        order = np.argsort(target, kind="stable")
-        if len(order) <= self.subset:
-            return np.arange(len(order))
-        best, rest = np.split(order, [self.subset // 2])
-        return np.concatenate([best, rest[np.linspace(0, len(rest) - 1, self.subset - len(best)).astype(int)]])
-
     def _tune(self, x: Array, z: Array, target: Array) -> None:
-        """Set relevance, slopes, signal and noise to the (approximate) maximum of the posterior."""
+        """Set relevance, slopes, signal and noise to the (approximate) maximum of the posterior.
+
+        The gradient of the log marginal likelihood is that of Rasmussen & Williams, eq. 5.9.
+        """
         decisions, features = int(self._groups.max()) + 1, z.shape[1]
         of_decision = (self._groups[:, None] == np.arange(decisions)).astype(np.float64)
         # Logarithms of relevance, slopes, signal and noise: mean and standard deviation of their normal priors.
         sizes = [decisions, features, 1, 1]
         centre = np.repeat(np.log([1.0 / decisions, 0.1, 1.0, 0.02]), sizes)
         spread = np.repeat([1.0, 1.5, 1.0, 1.5], sizes)
-        theta, mean, square = centre.copy(), np.zeros_like(centre), np.zeros_like(centre)
-        for step in range(1, self.steps + 1):
+        theta, adam = centre.copy(), Adam(self.rate, self.decays)
+        for _ in range(self.steps):
             self._set(theta, decisions)
             overlap = self._overlap(x, x)
             kernel = overlap + (z * self._slopes) @ z.T + (self.noise + _JITTER) * np.eye(len(x))
@@ -120,13 +116,16 @@ class GaussianProcess:
                 ]
             )
             gradient -= (theta - centre) / spread**2
-            mean = _MEAN_DECAY * mean + (1 - _MEAN_DECAY) * gradient
-            square = _SQUARE_DECAY * square + (1 - _SQUARE_DECAY) * gradient**2
-            ascent = mean / (1 - _MEAN_DECAY**step) / (np.sqrt(square / (1 - _SQUARE_DECAY**step)) + 1e-8)
-            theta = theta + _STEP * ascent
+            theta = theta + adam.step(gradient)
         self._set(theta, decisions)
 
     def _set(self, theta: Array, decisions: int) -> None:
         values = np.exp(theta)
         self._relevance, self._slopes = values[:decisions], values[decisions:-2]
         self._signal, self.noise = float(values[-2]), float(values[-1])
+
+
+def best_and_spread(order: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
+    """Return `size` of the indices `order`, which come best first: the best, and an even spread of the others."""
+    best, others = np.split(order, [size // 2])
+    return np.append(best, others[np.linspace(0, len(others) - 1, size - len(best)).astype(int)])

@@ -9,10 +9,11 @@ from nas.strategies.bananas import Array, Bananas
 
 
 class NPENAS(Bananas):
-    """Parents win tournaments, have many children each, and those with the best predicted mean are evaluated.
+    """NPENAS: evolution with many children, of which the best by a predictor are evaluated (Wei et al., 2022).
 
-    Unlike `bananas` nothing is drawn: the prediction alone selects, and chance is left to evolution. Children are
-    mutants of every parent in equal number, half of them of its crossing with another parent.
+    Parents win tournaments. Unlike in `bananas` no prediction is drawn: its mean selects. Departures from
+    the paper: the predictor is the ensemble of `bananas` instead of a graph network, a tournament is held for every
+    child, and half of the children are mutants of a crossing of two parents; the paper only mutates.
     """
 
     parents = 20

@@ -11,7 +11,7 @@ import pandas as pd
 
 from nas.cost.objectives import Constraint, Objective, losses
 from nas.space import Codes, SearchSpace
-from nas.strategies.acquisition import distribution
+from nas.strategies.acquisition import log_distribution
 from nas.strategies.base import Costs
 from nas.strategies.gp import GaussianProcess, OneHot
 
@@ -55,8 +55,10 @@ class Outcomes:
 
     Args:
         mean, std: float[n, M] of the losses; std is 0 where a loss is known.
-        log_feasible: float[n], logarithm of the probability that the learned constraints are met.
-        joint: for every learned loss float[n, n], its posterior covariance.
+        log_feasible: float[n], logarithm of the probability that the learned constraints are met; -inf where a known
+            loss is not finite, which is a failed evaluation.
+        joint, noise: for every learned loss float[n, n], its posterior covariance, and float[n], variance of its
+            noise; empty unless asked for.
     """
 
     mean: Array
@@ -77,7 +79,9 @@ class Outcomes:
 class OutcomeModel:
     """A Gaussian process for every objective and constraint that only an evaluation tells.
 
-    Losses are warped (`Warp`) before they are learned. A failed evaluation is learned as the worst loss seen.
+    Losses are warped (`Warp`) before they are learned. With several objectives beliefs are carried back to the loss
+    itself to first order (the delta method); with one they stay warped, see `scale`. A failed evaluation is learned
+    as the worst loss seen.
 
     Args:
         told: int8[n, D] codes and what was told of them, one row each; at least one loss of every objective finite.
@@ -105,8 +109,10 @@ class OutcomeModel:
         self._limits: list[tuple[float, GaussianProcess]] = []
         for constraint in constraints:
             if constraint.metric not in free:
-                values = worst_for_failures(metrics[[constraint.metric]].to_numpy(dtype=np.float64))[:, 0]
-                self._limits.append((constraint.upper, GaussianProcess(x, groups, z, values)))
+                # A lower bound is an upper one on the negated metric.
+                values = constraint.sign * metrics[[constraint.metric]].to_numpy(dtype=np.float64)
+                process = GaussianProcess(x, groups, z, worst_for_failures(values)[:, 0])
+                self._limits.append((constraint.sign * constraint.bound, process))
 
     def scale(self, points: Array) -> Array:
         """Return losses on the scale of `Outcomes`: with a single learned objective that is the warped one."""
@@ -120,9 +126,12 @@ class OutcomeModel:
         """Return what is believed of `codes`; with `joint` also how their outcomes go together."""
         mean, std = np.zeros((2, len(codes), len(self._objectives)))
         known = [objective for objective, free in zip(self._objectives, self._known, strict=True) if free]
-        if known and self._costs is not None:
-            mean[:, self._known] = losses(self._costs(codes), known)
         x, z = self._inputs.onehot(codes), self._inputs.numbers(codes)
+        log_feasible = self._log_feasible(x, z)
+        if known and self._costs is not None:
+            exact = losses(self._costs(codes), known)
+            mean[:, self._known] = worst_for_failures(exact)
+            log_feasible[~np.isfinite(exact).all(axis=1)] = -np.inf
         covariances, noises = {}, {}
         for m, (warp, process) in self._learned.items():
             mean[:, m], std[:, m] = process.predict(x, z)
@@ -134,13 +143,13 @@ class OutcomeModel:
                 unit = process.scale * slope
                 covariances[m] = process.covariance(x, z) * np.outer(unit, unit)
                 noises[m] = process.noise * unit**2
-        return Outcomes(mean, std, self._log_feasible(x, z), covariances, noises)
+        return Outcomes(mean, std, log_feasible, covariances, noises)
 
     def _log_feasible(self, x: Array, z: Array) -> Array:
         total = np.zeros(len(x))
         for upper, process in self._limits:
             mean, std = process.predict(x, z)
-            total += np.log(np.maximum(distribution((upper - mean) / std), 1e-300))
+            total += log_distribution((upper - mean) / std)
         return total
 
 

@@ -14,6 +14,7 @@ from nas.cost.objectives import Constraint, Objective, losses
 from nas.space import Codes, SearchSpace
 from nas.strategies.acquisition import expected_hypervolume_improvement, log_expected_improvement
 from nas.strategies.base import Costs, Strategy
+from nas.strategies.gp import best_and_spread
 from nas.strategies.nsga2 import survival_order
 from nas.strategies.outcome import Inputs, OutcomeModel, Outcomes
 
@@ -21,12 +22,14 @@ Array = npt.NDArray[np.float64]
 
 
 class Predictor(Strategy):
-    """Evaluates where the hypervolume is expected to grow most; with one objective, where that improves most.
+    """Gaussian processes: evaluates where hypervolume, or the one objective, is expected to improve most.
 
-    Candidates are mutants and crossings of the best networks, then of the best candidates: a local search on the
-    acquisition function. Objectives that `costs` gives are exact, a model is fitted to the others alone (`outcome`).
-    A batch is chosen step by step, each choice believed to come out as predicted. Constraints that only an evaluation
-    tells weigh in by the probability that they are met (Gardner et al., 2014).
+    Bayesian optimisation. Objectives that `costs` gives are exact; each of the others has one Gaussian process (`gp`),
+    not an ensemble. What counts is expected improvement (Jones et al., 1998) or expected hypervolume improvement
+    (Emmerich et al., 2011). Candidates are mutants and crossings of the best networks, then of the best candidates: a
+    local search on the acquisition function. A batch is chosen step by step, each choice believed to come out as
+    predicted (kriging believer, Ginsbourger et al., 2010). Constraints that only an evaluation tells weigh in by the
+    probability that they are met (Gardner et al., 2014).
     The search begins with the cheapest network of every free objective: the ends of the front cost no model.
     """
 
@@ -42,7 +45,7 @@ class Predictor(Strategy):
     #: candidates that a batch is chosen from, steps it is chosen in
     finalists = 150
     steps = 8
-    #: evaluations that a model is fitted to at most; O(memory^3)
+    #: evaluations that a model is fitted to at most (`best_and_spread`); O(memory^3)
     memory = 500
 
     def __init__(
@@ -72,11 +75,13 @@ class Predictor(Strategy):
         self._model = None
 
     def _propose(self, n: int, rng: np.random.Generator) -> Codes:
-        if not len(self._codes):
-            return np.concatenate([cheapest_networks(self, rng), self.sample(n, rng)])
+        ends = self._new(self._ends, self._none)
         fine = np.isfinite(self._points).all(axis=1)
-        if len(self._codes) < self.initial or fine.sum() < 3:
-            return self.sample(n, rng)
+        few = len(self._codes) < self.initial or fine.sum() < 3
+        return np.concatenate([ends, self.sample(n, rng) if few else self._guided(n, rng)])
+
+    def _guided(self, n: int, rng: np.random.Generator) -> Codes:
+        """Return `n` networks by local search on the acquisition function."""
         if self._model is None:  # a function of the history alone, kept until that grows
             self._model = self._fit()
         allowed = self._points[self._excess == 0]
@@ -91,6 +96,11 @@ class Predictor(Strategy):
         return self._choose(self._model, pool, front, n)
 
     # --- candidates -----------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _ends(self) -> Codes:
+        """The cheapest network of every free objective."""
+        return cheapest_networks(self, np.random.default_rng(self.seed))
 
     def _elite(self) -> Codes:
         """The networks whose offspring are candidates."""
@@ -120,10 +130,8 @@ class Predictor(Strategy):
 
     def _fit(self) -> OutcomeModel:
         kept = np.arange(len(self._codes))
-        if len(kept) > self.memory:  # the best half of the memory, the rest spread evenly over what is worse
-            best, others = np.split(survival_order(self._points, self._excess), [self.memory // 2])
-            spread = others[np.linspace(0, len(others) - 1, self.memory - len(best)).astype(int)]
-            kept = np.sort(np.concatenate([best, spread]))
+        if len(kept) > self.memory:
+            kept = np.sort(best_and_spread(survival_order(self._points, self._excess), self.memory))
         told = self._codes[kept], self._metrics.iloc[kept]
         return OutcomeModel(self._inputs, self.objectives, self.constraints, self.costs, self.free, told)
 
