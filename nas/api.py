@@ -93,12 +93,16 @@ def search(
     target: str | None = None,
     strategy: str = "nsga2",
     estimator: str = "surrogate",
+    scheduler: str = "none",
     max_latency_ms: float | None = None,
     max_params: float | None = None,
     max_macs: float | None = None,
+    max: Mapping[str, float] | None = None,
+    min: Mapping[str, float] | None = None,
     budget: int = 20_000,
     seed: int = 0,
     start_from: Sequence[str] = (),
+    learn_from: Sequence[str] = (),
     objectives: Sequence[str] = (),
     data: str | PathLike[str] | None = None,
     out: str | PathLike[str] | None = None,
@@ -108,8 +112,13 @@ def search(
 
     Args:
         space: name of a space, or path of a space file.
-        budget: networks evaluated, those of `start_from` included.
-        start_from: published networks, codes or points of runs ("RUN#3") of the space, to be evaluated first.
+        scheduler: trains networks shortly first: "asha", "pareto-asha", "hyperband"; "none": all of them fully.
+        budget: networks evaluated, those of `start_from` included; with a scheduler, the epochs of so many full
+            trainings.
+        max, min: upper and lower bounds by metric, in its own unit, e.g. max={"energy_edgegpu_mj": 20}.
+        start_from: networks of the space to be evaluated first: published ones, codes, points of runs ("RUN#3"), whole
+            fronts ("RUN"), or those of a CSV file with a column `code`.
+        learn_from: runs of the same problem, and CSV files, whose results are known from the start and cost no budget.
         objectives: metrics to optimise, e.g. "error", "macs"; by default accuracy and latency, or MACs.
         data: folder of the data an estimator reads; by default the one NAS_DATA names.
         out: the run directory to make; by default an unused name under runs/.
@@ -122,9 +131,11 @@ def search(
     from nas.search.loop import run_search, start_search
 
     values = {
-        "space": str(space), "target": target, "strategy": strategy, "estimator": estimator, "budget": budget,
-        "seed": seed, "max_latency_ms": max_latency_ms, "max_params": max_params, "max_macs": max_macs,
-        "start_from": tuple(start_from), "objectives": tuple(objectives), "data": None if data is None else str(data),
+        "space": str(space), "target": target, "strategy": strategy, "estimator": estimator,
+        "scheduler": scheduler, "budget": budget, "seed": seed,
+        "max_latency_ms": max_latency_ms, "max_params": max_params, "max_macs": max_macs,
+        "max": dict(max or {}), "min": dict(min or {}), "start_from": tuple(start_from),
+        "learn_from": tuple(learn_from), "objectives": tuple(objectives), "data": None if data is None else str(data),
     }  # fmt: skip
     return run_search(start_search(make_config(values), None if out is None else Path(out)), on_progress)
 

@@ -24,6 +24,12 @@ class InterruptedSearchError(NasError):
     exit_code = 130
 
 
+class NoNetworkFoundError(NasError):
+    """A search went to its end and found no network that meets the bounds; the message names the nearest."""
+
+    exit_code = 1
+
+
 class UnknownNameError(NasError):
     """A name is not registered; carries the nearest valid one."""
 
@@ -34,11 +40,13 @@ class UnknownNameError(NasError):
 def suggestion(name: str, valid: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" or the list of valid names, ready to be appended to a message."""
     names = sorted(valid)
+    by_lower_case = {valid_name.lower(): valid_name for valid_name in names}
+    lower = name.lower()
     # effnet_b0 is short for efficientnet_b0 before it is a misspelling of something of its own length.
-    longer = sorted((valid_name for valid_name in names if len(name) > 2 and _in_order(name, valid_name)), key=len)
-    near = longer or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    longer = sorted((text for text in by_lower_case if len(lower) > 2 and _in_order(lower, text)), key=len)
+    near = longer or difflib.get_close_matches(lower, by_lower_case, n=1, cutoff=0.5)
     if near:
-        return f"; did you mean {near[0]!r}?"
+        return f"; did you mean {by_lower_case[near[0]]!r}?"
     if len(names) > MANY:
         return f"; {len(names)} are valid, such as {', '.join(names[:: len(names) // 4])}"
     return f"; valid: {', '.join(names)}" if names else "; none is installed"

@@ -12,8 +12,8 @@ import pytest
 
 #: from top to bottom: a room imports only from rooms below it
 ROOMS = (
-    "cli", "report", "sweep", "search", "scaling", "training", "export", "strategies", "estimators", "supernet",
-    "hardware", "cost", "space", "nn",
+    "cli", "report", "sweep", "search", "scaling", "training", "export", "schedulers", "strategies", "estimators",
+    "supernet", "hardware", "cost", "space", "nn",
 )  # fmt: skip
 #: modules below all rooms
 GROUND = ("errors", "plain_yaml", "registry")

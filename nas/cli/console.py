@@ -62,7 +62,10 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def front_table(run: Run, rows: int) -> Table:
-    """Return the front as a table of at most `rows` points, evenly spread, both ends included."""
+    """Return the front as a table of at most `rows` points, evenly spread, both ends included.
+
+    A star marks what was known before the search and is not evaluated in it.
+    """
     from nas.search.metrics import METRICS
 
     problem, points = run.problem, run.front
@@ -75,7 +78,8 @@ def front_table(run: Run, rows: int) -> Table:
     shown = sorted({round(i * step) for i in range(min(rows, len(points)))})
     for position in shown:
         row = points.iloc[position]
-        table.add_row(f"#{points.index[position]}", row["code"], *[metric.with_interval(row) for metric in metrics])
+        point = f"#{points.index[position]}{'*' if row.get('learned_from') else ''}"
+        table.add_row(point, row["code"], *[metric.with_interval(row) for metric in metrics])
     return table
 
 
@@ -104,7 +108,7 @@ def progress_bar(run: Run, enabled: bool) -> Iterator[OnProgress | None]:
 
         def update(progress: SearchProgress) -> None:
             state = f"hypervolume {progress.hypervolume:.4f} · best {metric.label}{within} {metric.text(progress.best)}"
-            bar.update(task, completed=progress.evaluations, state=state)
+            bar.update(task, completed=progress.spent, state=state)
 
         yield update
 

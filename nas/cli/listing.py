@@ -20,6 +20,7 @@ class Kind(StrEnum):
     SPACES = "spaces"
     TARGETS = "targets"
     STRATEGIES = "strategies"
+    SCHEDULERS = "schedulers"
     ESTIMATORS = "estimators"
     BENCHMARKS = "benchmarks"
     NETWORKS = "networks"
@@ -31,7 +32,7 @@ def list_names(
     check: Annotated[bool, typer.Option("--check", help="Networks only: published counts beside ours.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """List what is installed: spaces, targets, strategies, estimators, benchmark tables or published networks.
+    """List what is installed: spaces, targets, strategies, schedulers, estimators, benchmarks or networks.
 
     With --check the exit code is 1 where a published count is missed.
 
@@ -130,6 +131,10 @@ def _estimators() -> list[dict[str, Any]]:
     return _described("estimators", "estimator")
 
 
+def _schedulers() -> list[dict[str, Any]]:
+    return _described("schedulers", "scheduler")
+
+
 def _benchmarks() -> list[dict[str, Any]]:
     """What the tables say of themselves; none is read."""
     from nas.estimators.tabular import benchmark_names, load_benchmark
@@ -155,6 +160,7 @@ _ROWS = {
     Kind.SPACES: _spaces,
     Kind.TARGETS: _targets,
     Kind.STRATEGIES: _strategies,
+    Kind.SCHEDULERS: _schedulers,
     Kind.ESTIMATORS: _estimators,
     Kind.BENCHMARKS: _benchmarks,
 }

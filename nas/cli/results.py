@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.console import console, front_table, plain_table, print_json, progress_bar, records
-from nas.errors import InterruptedSearchError
+from nas.errors import InterruptedSearchError, NoNetworkFoundError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,6 +25,7 @@ def finish(run: Run, as_json: bool, rows: int, preview: bool = False) -> None:
     try:
         if preview and not as_json:
             print_preview(run.problem)
+            print_plan(run)
         with progress_bar(run, enabled=not as_json) as on_progress:
             run_search(run, on_progress)
         report = write_report(run)
@@ -35,21 +36,27 @@ def finish(run: Run, as_json: bool, rows: int, preview: bool = False) -> None:
         raise InterruptedSearchError(
             f"interrupted; {kept} evaluations are kept, continue with: nas resume {shlex.quote(str(run.path))}"
         ) from None
+    found = not run.front.empty
     if as_json:
         print_json(result_of(run))
+        if not found:
+            raise NoNetworkFoundError(nothing_found(run))
         return
-    print_results(run, rows)
     out = console()
-    out.print(f"\nRun       {run.path}  (config.yaml, trials.sqlite, front.csv, front.json)")
+    if found:
+        print_results(run, rows)
+    print_end(run)
+    out.print(f"Run       {run.path}  (config.yaml, trials.sqlite, front.csv, front.json)")
     out.print(f"Report    {report}")
-    if len(run.front):
-        point = shlex.quote(f"{run.path}#1")
-        out.print(f"Next      nas show {point} · nas export {point} --format onnx")
+    if not found:
+        raise NoNetworkFoundError(nothing_found(run))
+    point = shlex.quote(f"{run.path}#1")
+    out.print(f"Next      nas show {point} · nas export {point} --format onnx")
 
 
 def print_preview(problem: Problem) -> None:
     """Say what is about to be searched, before anything is spent."""
-    from nas.search.metrics import METRICS
+    from nas.search.metrics import bound_text
 
     out = console()
     preview, space = problem.preview, problem.space
@@ -63,12 +70,58 @@ def print_preview(problem: Problem) -> None:
         out.print(f"Accuracy  {problem.estimator.origin}; {problem.about_estimator.note}")
     out.print(ranges_table(problem))
     if problem.constraints:
-        bounds = [f"{METRICS[c.metric].label} ≤ {METRICS[c.metric].text(c.upper)}" for c in problem.constraints]
+        bounds = map(bound_text, problem.constraints)
         n = preview.sampled
         # No success in n draws: the share is below 3/n with 95 % confidence.
         share = f"less than {3 / n:.2%}" if not (preview.feasible or preview.whole) else f"{preview.feasible / n:.1%}"
         basis = "counted" if preview.whole else f"estimated from {n:,} sampled networks"
         out.print(f"Budget    {', '.join(bounds)}: met by {share} of the space, {basis}")
+
+
+def print_plan(run: Run) -> None:
+    """Say by what means is searched where the user did not choose or choosing has a price, and what is known."""
+    from nas.search.warm_start import source_text
+
+    config, problem = run.config, run.problem
+    if run.record.reason:
+        console().print(f"Strategy  {config.strategy} chose {run.record.reason}")
+    if config.scheduler != "none":
+        total = config.budget * problem.full_epochs
+        short = ", ".join(map(str, problem.fidelities[:-1]))
+        console().print(
+            f"Scheduler {config.scheduler}: after {short} epochs the best are chosen for {problem.full_epochs}; the "
+            f"budget is that of {config.budget:,} full trainings, {total:,} epochs"
+        )
+    batches = run.known.batches.tolist()
+    for batch, name in enumerate(run.config.learn_from):
+        console().print(f"Known     {batches.count(batch):,} results {source_text(name)}; they cost no budget")
+
+
+def print_end(run: Run) -> None:
+    """Say what the budget was spent on."""
+    from nas.search.spending import spent_text
+
+    console().print(f"\nDone      {spent_text(run)}")
+
+
+def nothing_found(run: Run) -> str:
+    """Say that no network meets the bounds, and which come nearest."""
+    from nas.search.metrics import METRICS, bound_text, nearest_text
+
+    constraints, results = run.problem.constraints, run.results
+    if results.empty:
+        return "no network found: none was left to evaluate"
+    if not constraints:
+        return f"no network found: all {len(results)} evaluations failed"
+    bounds = ", ".join(map(bound_text, constraints))
+    alone = [
+        f"; none meets {bound_text(constraint)}, the {'smallest' if constraint.sign > 0 else 'largest'} is "
+        f"{METRICS[constraint.metric].text(constraint.sign * (constraint.sign * results[constraint.metric]).min())}"
+        for constraint in constraints
+        if (constraint.excess(results) > 0).all()
+    ]
+    nearest = nearest_text(results, constraints)
+    return f"no network found among {len(results):,} that meets all bounds ({bounds}){''.join(alone)}; {nearest}"
 
 
 def ranges_table(problem: Problem) -> Table:
@@ -87,26 +140,25 @@ def ranges_table(problem: Problem) -> Table:
 
 def print_results(run: Run, rows: int) -> None:
     """Print the front and, beside it, the published networks of the space."""
-    from nas.search.metrics import METRICS
     from nas.search.published import figures_text, standing_text
-    from nas.search.run import nearest_to_feasible
+    from nas.search.warm_start import source_text
 
     out = console()
     points, problem = run.front, run.problem
     if points.empty:
-        trials = run.trials
-        if trials.empty:
-            out.print(f"Nothing is evaluated yet; continue with: nas resume {run.path}")
-            return
-        nearest = nearest_to_feasible(trials, problem.constraints)
-        reached = ", ".join(METRICS[c.metric].text(nearest[c.metric]) for c in problem.constraints)
-        out.print(f"No evaluated network meets all bounds; the nearest is {nearest['code']} ({reached}).")
+        out.print(f"Nothing is evaluated yet; continue with: nas resume {run.path}" if run.results.empty else
+                  nothing_found(run))  # fmt: skip
         return
     more = f", {min(rows, len(points))} of them here and all in front.csv" if len(points) > rows else ""
-    out.print(
-        f"\nPareto front: {len(points)} points{more}; hypervolume {run.hypervolume:.4f}; ± half of a 90 % interval"
-    )
+    predicted = any(problem.origin(objective.metric) == "predicted" for objective in problem.objectives)
+    volume = f"hypervolume {run.hypervolume:.4f}{' (of predicted values)' if predicted else ''}"
+    spread = "; ± half of a 90 % interval" if any(f"{name}_low" in points for name in problem.metrics) else ""
+    out.print(f"\nPareto front: {len(points)} points{more}; {volume}{spread}")
     out.print(front_table(run, rows))
+    if "learned_from" in points and any(points["learned_from"]):
+        counts = points["learned_from"][points["learned_from"] != ""].value_counts(sort=False)
+        known = [f"{n} {source_text(str(name))}" for name, n in counts.items()]
+        out.print(f"* known before the search: {', '.join(known)}")
     for line in reported(run):
         out.print(line)
     for _, row in run.published().iterrows():
@@ -145,6 +197,8 @@ def result_of(run: Run) -> dict[str, Any]:
         },
         "origins": {metric: run.problem.origin(metric) for metric in run.problem.metrics},
         "evaluations": len(run.history()),
+        "spent": run.spent,
+        "known": len(run.known),
         "hypervolume": run.hypervolume,
         "front": records(run.front),
         "published": records(run.published()),

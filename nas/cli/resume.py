@@ -19,8 +19,9 @@ def resume(
     Example: nas resume runs/mbconv-pixel4-nsga2-seed0
     """
     from nas.search.run import Run
+    from nas.search.spending import spent_text
 
     found = Run.open(run)
     if not as_json:
-        typer.echo(f"Resuming  {found.path}: {len(found.history())} of {found.config.budget} evaluations are recorded")
+        typer.echo(f"Resuming  {found.path}: {spent_text(found)}")
     finish(found, as_json, rows)

@@ -13,7 +13,15 @@ from nas.cli.results import finish
 def search(
     space: Annotated[str | None, typer.Option(help="Search space, e.g. mbconv, or a space file.yaml.")] = None,
     target: Annotated[str | None, typer.Option(help="Hardware target, e.g. pixel4.")] = None,
-    strategy: Annotated[str | None, typer.Option(help="Search strategy: nsga2 (default) or random.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="Strategy, e.g. nsga2 (default), evolution, auto; see `nas list strategies`.")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Short trainings first: asha, pareto-asha, hyperband, or asha:3 (keep a third); none (default)."
+        ),
+    ] = None,
     estimator: Annotated[
         str | None,
         typer.Option(help="Accuracy: surrogate (default) or a table, e.g. tabular:nasbench-macro."),
@@ -25,11 +33,30 @@ def search(
     max_latency: Annotated[str | None, typer.Option(help="Upper bound with unit, e.g. 20ms.")] = None,
     max_params: Annotated[str | None, typer.Option(help="Upper bound, e.g. 5.3M.")] = None,
     max_macs: Annotated[str | None, typer.Option(help="Upper bound, e.g. 390M.")] = None,
-    budget: Annotated[int | None, typer.Option(help="Networks to evaluate (default 20000).")] = None,
+    upper: Annotated[
+        list[str] | None,
+        typer.Option("--max", metavar="METRIC=VALUE", help="Upper bound, e.g. peak_activation_bytes=2M; repeatable."),
+    ] = None,
+    lower: Annotated[
+        list[str] | None,
+        typer.Option("--min", metavar="METRIC=VALUE", help="Lower bound, e.g. top1=75; repeatable."),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            help="Networks to evaluate (default 20000); with a scheduler, the epochs of so many full trainings."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed (default 0); same seed, same result.")] = None,
     start_from: Annotated[
         list[str] | None,
-        typer.Option(help="Evaluate this network first: a published one, a code, or RUN#3; may be repeated."),
+        typer.Option(
+            help="Evaluate first: a published network, a code, RUN#3, the front of RUN, or FILE.csv; repeatable."
+        ),
+    ] = None,
+    learn_from: Annotated[
+        list[str] | None,
+        typer.Option(help="Know the results of RUN or FILE.csv from the start, at no budget; repeatable."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run directory to make; default: a new one under runs/.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with the same names; options win over it.")] = None,
@@ -46,7 +73,8 @@ def search(
     options = {
         "space": space, "target": target, "strategy": strategy, "estimator": estimator, "max_latency": max_latency,
         "max_params": max_params, "max_macs": max_macs, "budget": budget, "seed": seed, "out": out,
-        "start_from": start_from or None, "data": data, "objectives": objectives,
+        "start_from": start_from or None, "learn_from": learn_from or None, "max": upper or None, "min": lower or None,
+        "data": data, "objectives": objectives, "scheduler": scheduler,
     }  # fmt: skip
     settings = (read_settings(config) if config is not None else {}) | settings_of(options)
     folder = settings.pop("out", None)

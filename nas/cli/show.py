@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +13,12 @@ from nas.cli.networks import printed_count
 from nas.cli.show_space import show_space
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.table import Table
 
     from nas.hardware import Target
     from nas.search.network_table import BlockRow
+    from nas.search.problem import Problem
     from nas.search.resolve import Resolved
 
 
@@ -30,15 +33,13 @@ def show(
 
     Example: nas show runs/mbconv-pixel4-nsga2-seed0#3
     """
-    from pathlib import Path
-
     from nas import registry
     from nas.hardware import load_target
     from nas.search.resolve import resolve
-    from nas.search.run import RUNS, Run
+    from nas.search.run import Run, is_run
     from nas.search.spaces import find_space, is_file
 
-    if "#" not in what and ((Path(what) / "config.yaml").is_file() or (RUNS / what / "config.yaml").is_file()):
+    if "#" not in what and is_run(what):
         _show_run(Run.open(what), rows, as_json)
         return
     if is_file(what) or what in registry.names("spaces"):
@@ -53,18 +54,21 @@ def show(
 
 
 def _show_run(run: Any, rows: int, as_json: bool) -> None:
-    from nas.cli.results import print_preview, print_results, result_of
+    from nas.cli.results import print_plan, print_preview, print_results, result_of
+    from nas.search.spending import spent_text
 
     if as_json:
         print_json(result_of(run))
         return
     out = console()
-    evaluated, budget = len(run.history()), run.config.budget
+    # A damaged store is refused before anything is printed.
+    spent = spent_text(run)
     out.print(f"Run       {run.path}: {run.config.strategy}, seed {run.config.seed}")
-    out.print(f"Done      {evaluated} of {budget} evaluations")
+    out.print(f"Done      {spent}")
     print_preview(run.problem)
+    print_plan(run)
     print_results(run, rows)
-    if evaluated < budget:
+    if not run.ended:
         out.print(f"\nNot finished; continue with: nas resume {run.path}")
 
 
@@ -134,10 +138,12 @@ def _predictions(found: Resolved, target: Target | None) -> list[str]:
 
     lines = []
     if found.run is not None:
-        row = found.run.front.loc[[found.point]].iloc[0]
-        for name in found.run.problem.estimator.metrics if found.run.problem.estimator else ():
-            text = f"{METRICS[name].with_interval(row)} {METRICS[name].unit}"
-            lines.append(f"{METRICS[name].label:18s}{text}  ({found.run.problem.origin(name)}, 90 % interval)")
+        row, problem = found.run.front.loc[[found.point]].iloc[0], found.run.problem
+        for name in problem.estimator.metrics if problem.estimator else ():
+            if name in row:
+                text = f"{METRICS[name].with_interval(row)} {METRICS[name].unit}"
+                interval = "" if math.isnan(row.get(f"{name}_low", math.nan)) else ", 90 % interval"
+                lines.append(f"{METRICS[name].label:18s}{text}  ({_origin(problem, name, row)}{interval})")
     if target is not None:
         mean, std = target.predictor.predict_spec(found.spec)
         low, high = target.predictor.interval(np.array([mean]), np.array([std]))
@@ -146,6 +152,14 @@ def _predictions(found: Resolved, target: Target | None) -> list[str]:
             about += f"; extrapolated, valid for {target.profile.valid_for}"
         lines.append(f"{'latency':18s}{mean:.2f} ms, 90 % interval {low[0]:.2f} to {high[0]:.2f}  ({about})")
     return lines
+
+
+def _origin(problem: Problem, metric: str, point: pd.Series) -> str:
+    """Where a value of a point of a front comes from: a file that the search was given, or the estimator."""
+    from nas.search.network_csv import is_csv
+
+    source = str(point.get("learned_from", ""))
+    return f"given in {source}" if is_csv(source) else problem.origin(metric)
 
 
 def block_rows(found: Resolved, target: Target | None) -> list[dict[str, Any]]:
@@ -176,10 +190,12 @@ def _as_json(found: Resolved, target: Target | None) -> dict[str, Any]:
         result["latency_ms"] = {"target": target.name, "mean": mean, "std": std, "origin": "predicted"}
         origins |= {"latency_ms": "predicted", "blocks.latency_ms": "predicted"}
     if found.run is not None:
-        row, problem = found.run.front.loc[found.point], found.run.problem
+        row, problem = found.run.front.loc[[found.point]].iloc[0], found.run.problem
         for name in problem.estimator.metrics if problem.estimator else ():
+            if name not in row:
+                continue
             ends = {end: row[f"{name}_{end}"] for end in ("std", "low", "high") if f"{name}_{end}" in row}
             result[name] = {"mean": row[name]} | ends
-            origins[name] = problem.origin(name)
+            origins[name] = _origin(problem, name, row)
     counts = [asdict(count) | {"agrees": count.agree} for count in published_counts(found.spec.name)]
     return result | {"published_counts": counts, "origins": origins}

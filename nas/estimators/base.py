@@ -65,6 +65,13 @@ class Estimator(ABC):
         """Return the networks of `space` that can be evaluated: by default all; a table may hold only some."""
         return space
 
+    def fidelities(self, problem: HasSpace) -> tuple[int, ...]:
+        """Return the numbers of epochs that `evaluate` takes as fidelity on the space of `problem`, fewest first.
+
+        The last is the one that no fidelity stands for. Empty, as by default: there is one kind of evaluation only.
+        """
+        return ()
+
     def origin_of(self, metric: str) -> Origin:
         """Say whether the values of one metric are measured, predicted or published."""
         return self.origin
@@ -75,7 +82,11 @@ class Estimator(ABC):
 
     @abstractmethod
     def evaluate(self, problem: HasSpace, codes: Codes, fidelity: int | None = None) -> pd.DataFrame:
-        """Return one row for each code, in order; NaN where an evaluation failed."""
+        """Return one row for each code, in order; NaN where an evaluation failed.
+
+        Args:
+            fidelity: one of `fidelities`; None: the last of them.
+        """
 
     @abstractmethod
     def about(self, problem: HasSpace) -> About:

@@ -12,8 +12,11 @@ import pandas as pd
 
 from nas.report import html
 from nas.search.metrics import METRICS
+from nas.search.network_csv import is_csv
 from nas.search.problem import Problem
 from nas.search.run import Run
+from nas.search.spending import spent_text
+from nas.search.warm_start import source_text
 
 #: evaluated networks drawn in the background; more only make the file heavier
 MAX_CLOUD = 5000
@@ -59,7 +62,10 @@ def report_data(run: Run) -> html.ReportData:
             for m in (METRICS[name] for name in problem.metrics)
         ],
         constraints=[
-            html.Constraint(metric=c.metric, label=METRICS[c.metric].label, unit=METRICS[c.metric].unit, upper=c.upper)
+            html.Constraint(
+                metric=c.metric, label=METRICS[c.metric].label, unit=METRICS[c.metric].unit,
+                **{"upper" if c.sign > 0 else "lower": c.bound},
+            )
             for c in problem.constraints
         ],
         front=_points(run),
@@ -69,7 +75,7 @@ def report_data(run: Run) -> html.ReportData:
             for e, h, b in history.itertuples(index=False)
         ],
         published=_published(run),
-        provenance=_provenance(problem),
+        provenance=[*_provenance(problem), *_spending(run)],
     )  # fmt: skip
 
 
@@ -79,11 +85,20 @@ def command(run: Run) -> str:
     words = ["nas", "search", "--space", config.space]
     for code in config.start_from:
         words += ["--start-from", code]
+    for name in config.learn_from:
+        words += ["--learn-from", name]
     words += ["--target", config.target] if config.target else []
+    words += ["--estimator", config.estimator]
+    words += ["--data", config.data] if config.data else []
+    words += ["--objectives", ",".join(config.objectives)] if config.objectives else []
+    words += ["--scheduler", config.scheduler] if config.scheduler != "none" else []
     words += ["--strategy", config.strategy, "--budget", str(config.budget), "--seed", str(config.seed)]
     words += ["--max-latency", f"{config.max_latency_ms:g}ms"] if config.max_latency_ms else []
     words += ["--max-params", f"{config.max_params:.10g}"] if config.max_params else []
     words += ["--max-macs", f"{config.max_macs:.10g}"] if config.max_macs else []
+    for option, bounds in (("--max", config.max), ("--min", config.min)):
+        for metric, bound in bounds.items():
+            words += [option, f"{metric}={bound:.10g}"]
     return shlex.join(words)
 
 
@@ -116,9 +131,17 @@ def _points(run: Run) -> list[html.Point]:
                 decisions=space.decode(space.encode(code)).decisions,
                 blocks=_blocks(run.problem, code),
                 export=f"nas export {shlex.quote(f'{run.path}#{number}')} --format onnx",
+                known_from=source_text(str(row["learned_from"])) if row.get("learned_from") else "",
+                given=_given(run.problem, row),
             )
         )
     return points
+
+
+def _given(problem: Problem, row: pd.Series) -> list[str]:
+    """The metrics of a point that come from a file of the user's."""
+    told = problem.estimator.metrics if problem.estimator is not None else ()
+    return [name for name in told if is_csv(str(row.get("learned_from", "")))]
 
 
 def _metrics(problem: Problem, row: pd.Series) -> dict[str, float]:
@@ -181,6 +204,15 @@ def _published(run: Run) -> list[html.PublishedNetwork]:
             )
         )
     return networks
+
+
+def _spending(run: Run) -> list[html.Provenance]:
+    """What a scheduler spent the budget on."""
+    scheduler, full = run.config.scheduler, run.problem.full_epochs
+    if scheduler == "none":
+        return []
+    text = f"counted in full trainings of {full} epochs; {spent_text(run)}"
+    return [html.Provenance(what="evaluations", origin="computed", text=text, source=f"scheduler {scheduler}")]
 
 
 def _provenance(problem: Problem) -> list[html.Provenance]:

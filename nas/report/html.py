@@ -87,12 +87,13 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Constraint:
-    """metric <= upper, with `upper` in the unit of the metric itself (before `Column.scale`)."""
+    """metric <= upper, or metric >= lower: one of them, in the unit of the metric itself (before `Column.scale`)."""
 
     metric: str
     label: str
     unit: str
-    upper: float
+    upper: float | None = None
+    lower: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,12 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One network of the front; `index` counts from 1 and is shown as #index."""
+    """One network of the front; `index` counts from 1 and is shown as #index.
+
+    Args:
+        known_from: where its values come from if they were known before the search.
+        given: metrics whose values the user gave, so that they are of no other origin.
+    """
 
     index: int
     code: str
@@ -120,6 +126,8 @@ class Point:
     intervals: Intervals = dataclasses.field(default_factory=dict)
     decisions: Mapping[str, object] = dataclasses.field(default_factory=dict)
     blocks: Sequence[Block] = ()
+    known_from: str = ""
+    given: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

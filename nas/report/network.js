@@ -19,6 +19,7 @@ function makeNetwork(
     withUnit,
     metricBadge,
     budget,
+    misses,
     choose,
     update,
     shown,
@@ -56,16 +57,17 @@ function makeNetwork(
           print(metric, point.metrics[metric], true),
           range(metric, point) ? el("span", { class: "interval" }, range(metric, point)) : null,
         ),
-        el("td", {}, metricBadge(metric)),
+        el("td", {}, metricBadge(metric, point)),
       ),
     );
-    const over = data.constraints.filter((c) => point.metrics[c.metric] > c.upper);
+    const over = data.constraints.filter((c) => misses(point, c));
     const field = (name, ...content) => el("div", { class: "field" }, el("div", { class: "name" }, name), ...content);
     $("selection-body").replaceChildren(
       ...over.map((c) =>
-        el("p", {}, el("span", { class: "badge over" }, "over budget"), ` ${c.label} is above ${budget(c)}`),
+        el("p", {}, el("span", { class: "badge over" }, "over budget"), ` ${c.label} is ${c.upper != null ? "above" : "below"} ${budget(c)}`),
       ),
       el("table", { class: "metrics" }, el("tbody", {}, ...rows)),
+      ...(point.known_from ? [field("Known before the search", point.known_from)] : []),
       field("Code", el("div", { class: "command" }, ...copyable(point.code))),
       field("Export", el("div", { class: "command" }, ...copyable(point.export))),
       ...(data.published.length

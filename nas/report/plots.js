@@ -19,6 +19,7 @@ function makePlots({
   range,
   withUnit,
   feasible,
+  origin,
   metricBadge,
   shown,
   objectives,
@@ -97,7 +98,7 @@ function makePlots({
       .filter((metric) => isNumber(item.metrics[metric]))
       .map((metric) => {
         const interval = range(metric, item);
-        return `${escape(info(metric).short)} ${escape(print(metric, item.metrics[metric], true))}${interval ? ` (${interval})` : ""}, ${info(metric).origin}`;
+        return `${escape(info(metric).short)} ${escape(print(metric, item.metrics[metric], true))}${interval ? ` (${interval})` : ""}, ${origin(metric, item)}`;
       });
     return [`<b>${escape(head)}</b>`, ...lines, ...(extra ? [escape(extra)] : [])].join("<br>");
   }

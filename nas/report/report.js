@@ -100,10 +100,10 @@ function fail(message) {
       unit: column?.unit ?? usual.unit ?? objective?.unit ?? bound?.unit ?? "",
       scale,
       digits: column?.digits ?? usual.digits ?? 2,
-      direction: objective?.direction ?? (bound || metric in common ? "min" : null),
+      direction: objective?.direction ?? (bound?.lower != null ? "max" : bound || metric in common ? "min" : null),
       origin: column?.origin ?? objective?.origin ?? source?.origin ?? "unstated",
       note: objective?.note || source?.text || "",
-      upper: bound ? bound.upper / scale : null,
+      upper: bound?.upper != null ? bound.upper / scale : null,
     };
   }
 
@@ -139,8 +139,12 @@ function fail(message) {
   }
 
   const badge = (origin, title) => el("span", { class: `badge ${origin}`, title: title || null }, origin);
-  const metricBadge = (metric) => badge(info(metric).origin, info(metric).note);
-  const feasible = (item) => data.constraints.every((c) => !(item.metrics[c.metric] > c.upper));
+  const origin = (metric, item) => (item?.given?.includes(metric) ? "given" : info(metric).origin);
+  const metricBadge = (metric, item) =>
+    origin(metric, item) === "given" ? badge("given", item.known_from) : badge(info(metric).origin, info(metric).note);
+  const misses = (item, c) =>
+    c.upper != null ? item.metrics[c.metric] > c.upper : item.metrics[c.metric] < c.lower;
+  const feasible = (item) => !data.constraints.some((c) => misses(item, c));
 
   function bigNumber(value) {
     const exact = BigInt(value).toLocaleString("en-US");
@@ -174,7 +178,7 @@ function fail(message) {
       target && ["Latency from", [[target.source, target.held_out].filter(Boolean).join("; ")]],
       data.constraints.length && [
         "Budget",
-        [data.constraints.map((c) => `${c.label} at most ${budget(c)}`).join(", ")],
+        [data.constraints.map((c) => `${c.label} at ${c.upper != null ? "most" : "least"} ${budget(c)}`).join(", ")],
       ],
       ["Made", [`${data.run.created.replace("T", " ").replace(/(\+00:00|Z)$/, " UTC")} with nas ${data.run.version}`]],
     ];
@@ -187,8 +191,8 @@ function fail(message) {
 
   const budget = (c) =>
     c.metric in common || data.columns.some((item) => item.metric === c.metric)
-      ? print(c.metric, c.upper, true)
-      : withUnit(c.upper.toLocaleString("en-US"), c.unit);
+      ? print(c.metric, c.upper ?? c.lower, true)
+      : withUnit((c.upper ?? c.lower).toLocaleString("en-US"), c.unit);
 
   function drawKpis() {
     const inside = data.front.filter(feasible);
@@ -212,7 +216,7 @@ function fail(message) {
         info(metric).unit,
         jump(point.index),
         " ",
-        metricBadge(metric),
+        metricBadge(metric, point),
         interval ? el("div", {}, interval) : null,
       );
     };
@@ -358,9 +362,11 @@ function fail(message) {
     range,
     withUnit,
     feasible,
+    origin,
     metricBadge,
     badge,
     budget,
+    misses,
     jump,
     choose,
     update,

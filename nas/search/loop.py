@@ -9,22 +9,30 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nas import registry
 from nas.errors import NasError
 from nas.search.config import SearchConfig
+from nas.search.moves import make_scheduler
 from nas.search.problem import Problem
-from nas.search.run import Archive, Run
+from nas.search.run import Run
 from nas.search.seeds import seed_codes
 from nas.search.spaces import with_declaration
+from nas.search.store import FULL
+from nas.search.warm_start import known_results
 from nas.space import Codes
-from nas.strategies.base import Strategy
 
 
 @dataclass(frozen=True)
 class Progress:
-    """State after a batch. `best` is the best first objective among feasible networks, NaN while there is none."""
+    """State after a batch.
+
+    Args:
+        evaluations: so far, at whatever fidelity.
+        spent: of the budget, which is in full evaluations; a short training is a share of one.
+        best: the best first objective among feasible networks, NaN while there is none.
+    """
 
     evaluations: int
+    spent: float
     budget: int
     hypervolume: float
     best: float
@@ -36,62 +44,79 @@ OnProgress = Callable[[Progress], None]
 def start_search(config: SearchConfig, out: Path | None = None) -> Run:
     """Check a configuration against its space and make the run directory; nothing is evaluated for the record yet.
 
-    The configuration of the run holds the content of a space file and the codes of `start_from`, not their names.
+    The configuration of the run holds the content of a space file and the codes of `start_from`, not their names; its
+    directory holds the results of `learn_from`. Networks whose results are known are not evaluated again.
 
     Raises:
         NasError: unknown names, a space without accuracy, networks to start from that are not in the space or more
-            than the budget, bounds that cannot be met, a directory that cannot be written.
+            than the budget, results of another problem, bounds that cannot be met, a directory that cannot be written.
     """
     config = with_declaration(config)
     problem = Problem.from_config(config)
     problem.check_accuracy()
-    config = config.model_copy(update={"start_from": seed_codes(problem.space, config.start_from)})
-    if len(config.start_from) > config.budget:
+    known = known_results(config, problem)
+    told = {code for source in known for code in problem.space.format(source.codes)}
+    seeds = tuple(code for code in seed_codes(problem.space, config.start_from) if code not in told)
+    config = config.model_copy(update={"start_from": seeds})
+    problem.check_feasible()
+    scheduler = make_scheduler(config, problem)
+    seeds_cost = -(-len(seeds) * (scheduler.entry or problem.full_epochs) // problem.full_epochs)
+    if seeds_cost > config.budget:
         raise NasError(
             f"a budget of {config.budget} does not cover the {len(config.start_from)} networks to start from; "
-            f"raise it to at least {len(config.start_from)}"
+            f"raise it to at least {seeds_cost}"
         )
-    problem.check_feasible()
-    return Run.create(config, problem, out)
+    if known and config.scheduler != "none":
+        raise NasError(
+            f"what is known beforehand is of full training, and --scheduler {config.scheduler} begins with shorter "
+            "ones; use --start-from instead of --learn-from, or no scheduler"
+        )
+    return Run.create(config, problem, out, known, scheduler.reason)
 
 
 def run_search(run: Run, on_progress: OnProgress | None = None) -> Run:
     """Bring a run to its budget from wherever it stands, then write its front.
 
-    The networks to start from are the first batch, whatever the strategy. The recorded history is told to a fresh
-    strategy batch by batch, so a resumed run proposes exactly what it would have proposed without the interruption.
+    What was known before is told first. The networks to start from are the first batch, whatever the strategy. The
+    recorded history is told to a fresh scheduler batch by batch, so a resumed run proposes exactly what it would have
+    proposed without the interruption.
 
     Raises:
         NasError: the run cannot be read or written, or its models have changed.
     """
     run.check_reproducible()
-    problem, budget = run.problem, run.config.budget
-    strategy: Strategy = registry.load("strategies", run.config.strategy)(
-        problem.space, problem.objectives, problem.constraints, run.config.seed, problem.costs
-    )
-    archive = Archive(problem, run.record.box)
+    problem, config = run.problem, run.config
+    scheduler, archive = make_scheduler(config, problem), run.archive()
+    if scheduler.reason != run.record.reason:
+        raise NasError(
+            f"{config.strategy} now chooses otherwise than when {run.path} began ({scheduler.reason or 'no choice'}; "
+            f"then {run.record.reason or 'none is recorded'}); start a new run, or install the version it began with"
+        )
+    if len(run.known):
+        scheduler.tell(run.known.codes, None, run.known.metrics)
 
-    def learn(codes: Codes, metrics: pd.DataFrame) -> None:
-        strategy.tell(codes, metrics)
-        evaluations, hypervolume, best = archive.add(metrics)
+    def learn(codes: Codes, fidelity: int | None, metrics: pd.DataFrame) -> None:
+        scheduler.tell(codes, fidelity, metrics)
+        archive.add(metrics, fidelity or FULL)
         if on_progress is not None:
-            on_progress(Progress(evaluations, budget, hypervolume, best))
+            spent = archive.epochs / problem.full_epochs
+            on_progress(Progress(archive.evaluations, spent, config.budget, archive.hypervolume, archive.best))
 
-    history = run.history()
-    batches = np.unique(history.batches)
-    for batch in batches:
-        rows = history.batches == batch
-        learn(history.codes[rows], history.metrics[rows])
-    evaluated, batch = len(history), len(batches)
-    seeds = [problem.space.encode(code) for code in run.config.start_from]
-    while evaluated < budget:
-        first = seeds and not evaluated
-        codes = np.stack(seeds) if first else strategy.ask(min(strategy.batch_size, budget - evaluated))
+    for past in run.history().by_batch():
+        learn(past.codes, int(past.fidelities[0]) or None, past.metrics)
+    seeds = [problem.space.encode(code) for code in config.start_from]
+    cheapest = scheduler.entry or problem.full_epochs
+    while (left := config.budget * problem.full_epochs - archive.epochs) >= cheapest:
+        if seeds and not archive.evaluations:
+            codes, fidelity = np.stack(seeds), scheduler.entry
+        else:
+            codes, fidelity = scheduler.ask(min(scheduler.batch_size, left // cheapest))
+        codes = codes[: left // (fidelity or problem.full_epochs)]
         if not len(codes):
             break
-        metrics = problem.evaluate(codes)
-        run.store.append(evaluated, batch, problem.space.format(codes), codes, metrics)
-        learn(codes, metrics)
-        evaluated, batch = evaluated + len(codes), batch + 1
+        metrics = problem.evaluate(codes, fidelity)
+        first, batch = archive.evaluations, archive.batches
+        run.store.append(first, batch, problem.space.format(codes), codes, metrics, fidelity or FULL)
+        learn(codes, fidelity, metrics)
     run.write_front()
     return run

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from nas.cost import Objective
+from nas.cost import Constraint, Objective, violation
 from nas.errors import NasError, suggestion
 
 
@@ -78,5 +79,42 @@ def objective_of(name: str, known: Sequence[str] | None = None) -> Objective:
     """
     metric = "top1" if name == "error" else name
     if known is not None and metric not in known:
-        raise NasError(f"unknown objective {name!r}{suggestion(name, known)}")
+        raise NasError(f"unknown objective {name!r}{suggestion(name, [*known, 'error'])}")
     return Objective(metric, maximise=METRICS[metric].larger_is_better)
+
+
+def constraint_of(name: str, bound: float, known: Sequence[str], upper: bool) -> Constraint:
+    """Return what `--max name=bound` (`upper`) or `--min name=bound` asks for; `error` is 100 - top1.
+
+    Raises:
+        NasError: no such metric among `known`, or a bound on the side where the metric is good.
+    """
+    option, other = ("--max", "--min") if upper else ("--min", "--max")
+    metric = "top1" if name == "error" else name
+    if metric not in known:
+        raise NasError(f"unknown metric {name!r} in {option}{suggestion(name, known)}")
+    if upper == (METRICS[metric].larger_is_better and name != "error"):
+        better = "more" if upper else "less"
+        raise NasError(f"{option} {name} bounds it where it is good: {better} is better; write {other} {name}=VALUE")
+    if name == "error":
+        if bound >= 100.0:
+            raise NasError(f"{option} error={bound:g} bounds nothing: an error is at most 100 %")
+        return Constraint(metric, lower=100.0 - bound)
+    return Constraint(metric, upper=bound) if upper else Constraint(metric, lower=bound)
+
+
+def bound_text(constraint: Constraint) -> str:
+    """Return a bound in words, e.g. "latency ≤ 20.00 ms"."""
+    metric = METRICS[constraint.metric]
+    return f"{metric.label} {'≤' if constraint.sign > 0 else '≥'} {metric.text(constraint.bound)}"
+
+
+def nearest_text(networks: pd.DataFrame, constraints: Sequence[Constraint], n: int = 3) -> str:
+    """Name the `n` networks (rows with a `code`) that violate the bounds least, with the values that are bounded."""
+    nearest = networks.iloc[np.argsort(violation(networks, constraints), kind="stable")[:n]]
+    bounded = [METRICS[constraint.metric] for constraint in constraints]
+    described = [
+        f"{row['code']} ({', '.join(f'{metric.label} {metric.text(row[metric.name])}' for metric in bounded)})"
+        for _, row in nearest.iterrows()
+    ]
+    return f"nearest: {'; '.join(described)}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from nas import registry
@@ -16,7 +18,7 @@ from nas.errors import NasError
 from nas.estimators.base import About, Estimator
 from nas.hardware import Target, load_target
 from nas.search.config import SearchConfig
-from nas.search.metrics import METRICS, objective_of
+from nas.search.metrics import METRICS, bound_text, constraint_of, nearest_text, objective_of
 from nas.search.spaces import space_of
 from nas.space import Codes, SearchSpace
 
@@ -71,29 +73,47 @@ class Problem:
             estimator = estimator.reading(Path(config.data))
         space = estimator.space_of(space_of(config))
         target = load_target(config.target) if config.target is not None else None
-        if target is None and config.max_latency_ms is not None:
+        if target is None and "latency_ms" in config.upper_bounds:
             raise NasError("a latency budget needs a target to hold on; add --target NAME (see `nas list targets`)")
         known = [*estimator.metrics, *(["latency_ms"] if target else []), *COST_METRICS]
         named = config.objectives or (*estimator.metrics[:1], "latency_ms" if target else "macs")
         objectives = tuple(dict.fromkeys(objective_of(name, known) for name in named))
-        constraints = tuple(Constraint(metric, upper) for metric, upper in config.upper_bounds.items())
+        constraints = tuple(
+            constraint_of(name, bound, known, upper)
+            for bounds, upper in ((config.upper_bounds, True), (config.min, False))
+            for name, bound in bounds.items()
+        )
         return cls(space, objectives, constraints, estimator, target)
 
-    def evaluate(self, codes: Codes) -> pd.DataFrame:
-        """Return one row a code: exact costs, predicted latency and accuracy with std and 90 % interval."""
+    def evaluate(self, codes: Codes, fidelity: int | None = None) -> pd.DataFrame:
+        """Return one row a code: exact costs, predicted latency and accuracy with std and 90 % interval.
+
+        Args:
+            fidelity: epochs of training, one of `fidelities`; None: full training.
+        """
         frames = [self.costs(codes)]
         if self.estimator is not None:
-            frames.append(self.estimator.evaluate(self, codes))
+            frames.append(self.estimator.evaluate(self, codes, fidelity))
         return pd.concat(frames, axis=1)
+
+    @cached_property
+    def fidelities(self) -> tuple[int, ...]:
+        """Epochs of training that can be asked for, fewest first, the last one full training; see `Estimator`."""
+        return self.estimator.fidelities(self) if self.estimator is not None else ()
+
+    @property
+    def full_epochs(self) -> int:
+        """What a full training costs, in epochs; 1 where there is one kind of evaluation only."""
+        return self.fidelities[-1] if self.fidelities else 1
 
     def costs(self, codes: Codes) -> pd.DataFrame:
         """Return what needs no estimator: params, macs, peak_activation_bytes, latency_ms on the target."""
-        frame = cost_model(self.space)(codes)
+        columns: dict[str, npt.NDArray[np.generic]] = {**cost_model(self.space).columns(codes)}
         if self.target is not None:
             mean, std = self.target.predictor.predict(self.space, codes)
             low, high = self.target.predictor.interval(mean, std)
-            frame = frame.assign(latency_ms=mean, latency_ms_std=std, latency_ms_low=low, latency_ms_high=high)
-        return frame
+            columns |= {"latency_ms": mean, "latency_ms_std": std, "latency_ms_low": low, "latency_ms_high": high}
+        return pd.DataFrame(columns)
 
     @cached_property
     def about_estimator(self) -> About | None:
@@ -172,28 +192,55 @@ class Problem:
         except NasError as error:
             covered = ", ".join(dict.fromkeys(problem.space.name for problem in estimated_problems())) or "none"
             raise NasError(
-                f"a search needs an accuracy estimate: {error}; spaces that have one: {covered}; an estimator of your "
-                "own is found by the entry point nas.estimators"
+                f"a search needs an accuracy estimate: {error}; spaces that have one: {covered}; tables of trained "
+                "networks: `nas list benchmarks`; an estimator of your own is found by the entry point nas.estimators"
             ) from None
 
     def check_feasible(self) -> None:
-        """Refuse bounds that no network of the space can meet.
+        """Refuse bounds of which it is known beforehand that no network of the space meets them.
 
         Raises:
-            NasError: names the smallest value that can be reached.
+            NasError: names the value that can be reached; where each bound alone can be met, the nearest networks.
         """
         for constraint in self.constraints:
-            metric = METRICS[constraint.metric]
-            smallest = self.bounds[constraint.metric][0]
-            if smallest > constraint.upper:
-                on = f" on {self.target.name}" if self.target and constraint.metric == "latency_ms" else ""
-                # Rounded up, so that the figure named can itself be used as a bound.
-                reachable = np.ceil(smallest / metric.scale * 10**metric.digits) / 10**metric.digits
-                raise NasError(
-                    f"{metric.label} budget {constraint.upper / metric.scale:g} {metric.unit} is below the smallest "
-                    f"network in {self.space.name}{on} ({reachable:g} {metric.unit}); raise it to at least "
-                    f"{reachable:g} {metric.unit}"
-                )
+            reachable = self._reachable(constraint)
+            if reachable is not None and constraint.sign * reachable > constraint.sign * constraint.bound:
+                raise NasError(self._out_of_reach(constraint, reachable))
+        if self.preview.whole and not self.preview.feasible:
+            metrics = self._sample_metrics
+            metrics = metrics.assign(code=self.space.format(self.space.all_codes()))
+            raise NasError(
+                f"no network of {self.space.name} meets all bounds ({', '.join(map(bound_text, self.constraints))}), "
+                f"though each alone can be met; {nearest_text(metrics, self.constraints)}"
+            )
+
+    def _reachable(self, constraint: Constraint) -> float | None:
+        """The value nearest to a bound, or beyond it, that a network of the space has; None where that is unknown."""
+        name, upper = constraint.metric, constraint.sign > 0
+        if name in self.bounds:
+            return self.bounds[name][0 if upper else 1]
+        if self.preview.whole:
+            values = self._sample_metrics[name]
+            return float(values.min() if upper else values.max())
+        return None
+
+    def _out_of_reach(self, constraint: Constraint, reachable: float) -> str:
+        metric, upper = METRICS[constraint.metric], constraint.sign > 0
+        on = f" on {self.target.name}" if self.target and metric.name == "latency_ms" else ""
+        # Rounded towards what can be met, so that the figure named can itself be used as a bound.
+        step = constraint.sign * 10**metric.digits
+        bound, reached = (f"{value:.10g} {metric.unit}".strip() for value in (
+            constraint.bound / metric.scale, math.ceil(reachable / metric.scale * step) / step
+        ))  # fmt: skip
+        if upper:
+            return (
+                f"{metric.label} budget {bound} is below the smallest network in {self.space.name}{on} ({reached}); "
+                f"raise it to at least {reached}"
+            )
+        return (
+            f"{metric.label} of at least {bound} is above the largest in {self.space.name}{on} ({reached}); "
+            f"lower it to at most {reached}"
+        )
 
 
 def estimated_problems() -> Iterator[Problem]:

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,15 +20,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nas import __version__
-from nas.cost import Box, Constraint, front, losses, violation
+from nas.cost import Box, front, losses
 from nas.errors import NasError
 from nas.plain_yaml import load_yaml
 from nas.search.config import SearchConfig
 from nas.search.problem import Problem
-from nas.search.store import History, RunStore
-from nas.space import SearchSpace
+from nas.search.store import FULL, History, RunStore
+from nas.space import Codes, SearchSpace
 
 RUNS = Path("runs")
+#: the file that is written last, when a search has ended
+FRONT = "front.csv"
 
 
 class RunRecord(BaseModel):
@@ -42,6 +44,8 @@ class RunRecord(BaseModel):
     versions: dict[str, str]
     #: SHA-256 of the space and of the fitted models the metrics come from
     digests: dict[str, str]
+    #: why this strategy, where another one chose it
+    reason: str = ""
 
 
 class Run:
@@ -56,8 +60,19 @@ class Run:
             self.problem = problem
 
     @classmethod
-    def create(cls, config: SearchConfig, problem: Problem, path: Path | None = None) -> Run:
+    def create(
+        cls,
+        config: SearchConfig,
+        problem: Problem,
+        path: Path | None = None,
+        known: Sequence[tuple[Codes, pd.DataFrame]] = (),
+        reason: str = "",
+    ) -> Run:
         """Make a new run directory: `path`, or an unused name under runs/. Appears whole or not at all.
+
+        Args:
+            known: for each of `config.learn_from` the codes and metrics it gives.
+            reason: why this strategy, where another one chose it.
 
         Raises:
             NasError: `path` exists, or cannot be written.
@@ -68,6 +83,7 @@ class Run:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions={"nas": __version__, "python": platform.python_version(), "numpy": np.__version__},
             digests=model_digests(problem),
+            reason=reason,
         )
         final = _free_path(config) if path is None else path
         with _clear_errors(final):
@@ -79,6 +95,8 @@ class Run:
                 draft.mkdir()
                 (draft / "config.yaml").write_text(_to_yaml(record), encoding="utf-8")
                 RunStore(draft / "trials.sqlite").create()
+                if known:
+                    _keep_known(RunStore(draft / "known.sqlite"), problem.space, known)
                 draft.rename(final)
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)
@@ -125,6 +143,14 @@ class Run:
                     "start a new run, or install the version it began with"
                 )
 
+    @cached_property
+    def known(self) -> History:
+        """What was known before the search began: results from `learn_from[i]` are batch i."""
+        if not self.config.learn_from:
+            codes, none = np.zeros((0, len(self.problem.space.decisions)), dtype=np.int8), np.zeros(0, dtype=int)
+            return History(codes=codes, batches=none, metrics=pd.DataFrame(), fidelities=none)
+        return RunStore(self.path / "known.sqlite").history()
+
     # --- results --------------------------------------------------------------------------------------------------
 
     def history(self) -> History:
@@ -132,22 +158,54 @@ class Run:
         return self.store.history()
 
     @property
+    def ended(self) -> bool:
+        """Whether the search has come to its end: by its budget, or because nothing is left to evaluate."""
+        return (self.path / FRONT).is_file()
+
+    @property
+    def spent(self) -> float:
+        """How much of the budget is spent, in full evaluations."""
+        fidelities, full = self.history().fidelities, self.problem.full_epochs
+        return float(np.where(fidelities == FULL, full, fidelities).sum() / full)
+
+    @property
     def trials(self) -> pd.DataFrame:
-        """All evaluated networks in order: code, batch, metrics."""
+        """All evaluations in order: code, batch, metrics; where there are several, `fidelity` in epochs of training."""
         history = self.history()
+        frame = self._frame(history)
+        frame.insert(1, "batch", history.batches)
+        if self.problem.fidelities:
+            epochs = np.where(history.fidelities == FULL, self.problem.full_epochs, history.fidelities)
+            frame.insert(2, "fidelity", epochs)
+        return frame
+
+    def _frame(self, history: History) -> pd.DataFrame:
         frame = history.metrics.copy()
         frame.insert(0, "code", self.problem.space.format(history.codes) if len(history) else [])
-        frame.insert(1, "batch", history.batches)
         return frame
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """All fully trained networks and, before them, those known beforehand: code, metrics.
+
+        With the latter comes a column `learned_from`: the run or file they are from, empty for what is evaluated here.
+        """
+        trials, known = self._frame(self.history().fully_trained), self.known
+        if not len(known):
+            return trials
+        told = self._frame(known)
+        results = pd.concat([told, trials], ignore_index=True) if len(trials) else told
+        names = [self.config.learn_from[batch] for batch in known.batches]
+        return results.assign(learned_from=names + [""] * len(trials))
 
     @property
     def front(self) -> pd.DataFrame:
         """The Pareto front, cheapest first; the index counts from 1 and is what `RUN#3` refers to."""
-        trials = self.trials
-        if trials.empty:
-            return trials
-        chosen = front(trials, self.problem.objectives, self.problem.constraints)
-        chosen = chosen.sort_values([self.problem.objectives[-1].metric, "code"]).drop(columns="batch")
+        results = self.results
+        if results.empty:
+            return results
+        chosen = front(results, self.problem.objectives, self.problem.constraints)
+        chosen = chosen.sort_values([self.problem.objectives[-1].metric, "code"])
         chosen.index = pd.RangeIndex(1, len(chosen) + 1, name="point")
         return chosen
 
@@ -158,11 +216,19 @@ class Run:
         return self.record.box.hypervolume(losses(points, self.problem.objectives)) if len(points) else 0.0
 
     def hypervolume_history(self) -> pd.DataFrame:
-        """Return evaluations, hypervolume and best first objective after each batch."""
-        history = self.history()
-        archive = Archive(self.problem, self.record.box)
-        rows = [archive.add(history.metrics[history.batches == batch]) for batch in np.unique(history.batches)]
+        """Return evaluations, hypervolume and best first objective after each batch.
+
+        A shorter training counts as the share of a full one that its epochs are; the sum is rounded down.
+        """
+        archive, rows = self.archive(), []
+        for batch in self.history().by_batch():
+            archive.add(batch.metrics, int(batch.fidelities[0]))
+            rows.append((archive.epochs // self.problem.full_epochs, archive.hypervolume, archive.best))
         return pd.DataFrame(rows, columns=["evaluations", "hypervolume", "best"])
+
+    def archive(self) -> Archive:
+        """Return the archive of a search that has yet to begin, with what is known beforehand."""
+        return Archive(self.problem, self.record.box, self.known.metrics)
 
     def published(self) -> pd.DataFrame:
         """Published networks that lie in the space, beside the front; see `nas.search.published`."""
@@ -179,10 +245,10 @@ class Run:
         points = self.front
         records = [
             {"point": int(str(point)), **row.to_dict(), "decisions": dict(self._decisions(row["code"]))}
-            for point, row in points.iterrows()
+            for point, row in points.astype(object).where(points.notna(), None).iterrows()
         ]
-        self.write("front.csv", points.to_csv())
         self.write("front.json", json.dumps(records, indent=1) + "\n")
+        self.write(FRONT, points.to_csv())
 
     def _decisions(self, code: str) -> Any:
         space = self.problem.space
@@ -205,31 +271,47 @@ class Run:
 
 
 class Archive:
-    """The non-dominated feasible points so far, with what a progress display shows of them."""
+    """The non-dominated feasible points so far, with what a progress display shows of them.
 
-    def __init__(self, problem: Problem, box: Box):
+    Args:
+        known: metrics known before the first evaluation.
+
+    Attributes:
+        evaluations: so far, at whatever fidelity.
+        batches: so far.
+        epochs: that they took; see `Problem.full_epochs`.
+    """
+
+    def __init__(self, problem: Problem, box: Box, known: pd.DataFrame):
         self._problem = problem
         self._box = box
-        self._front = pd.DataFrame()
-        self._evaluations = 0
+        self._columns = [objective.metric for objective in problem.objectives]
+        self._columns += [c.metric for c in problem.constraints if c.metric not in self._columns]
+        self._front = known[self._columns] if len(known) else known
+        self.evaluations = self.batches = self.epochs = 0
 
-    def add(self, metrics: pd.DataFrame) -> tuple[int, float, float]:
-        """Add a batch; return evaluations, hypervolume, best first objective (NaN while nothing is feasible)."""
-        objectives = self._problem.objectives
-        columns = [objective.metric for objective in objectives]
-        columns += [c.metric for c in self._problem.constraints if c.metric not in columns]
-        self._evaluations += len(metrics)
-        self._front = front(pd.concat([self._front, metrics[columns]]), objectives, self._problem.constraints)
+    def add(self, metrics: pd.DataFrame, fidelity: int = FULL) -> None:
+        """Add a batch; only full trainings can be on the front."""
+        self.evaluations += len(metrics)
+        self.batches += 1
+        self.epochs += len(metrics) * (fidelity or self._problem.full_epochs)
+        if fidelity == FULL:
+            together = pd.concat([self._front, metrics[self._columns]])
+            self._front = front(together, self._problem.objectives, self._problem.constraints)
+
+    @property
+    def hypervolume(self) -> float:
+        """Share of the box that the points dominate."""
+        return 0.0 if self._front.empty else self._box.hypervolume(losses(self._front, self._problem.objectives))
+
+    @property
+    def best(self) -> float:
+        """The best value of the first objective, NaN while nothing is feasible."""
         if self._front.empty:
-            return self._evaluations, 0.0, float("nan")
-        points = losses(self._front, objectives)
-        best = -points[:, 0].min() if objectives[0].maximise else points[:, 0].min()
-        return self._evaluations, self._box.hypervolume(points), float(best)
-
-
-def nearest_to_feasible(metrics: pd.DataFrame, constraints: tuple[Constraint, ...]) -> pd.Series:
-    """Return the evaluated network that violates the constraints least."""
-    return metrics.iloc[int(np.argmin(violation(metrics, constraints)))]
+            return float("nan")
+        first = self._problem.objectives[0]
+        values = self._front[first.metric]
+        return float(values.max() if first.maximise else values.min())
 
 
 def model_digests(problem: Problem) -> dict[str, str]:
@@ -242,6 +324,21 @@ def model_digests(problem: Problem) -> dict[str, str]:
     return digests
 
 
+def is_run(name: str) -> bool:
+    """Whether there is a run of that directory, or of that name under runs/."""
+    return bool(name) and any(os.path.isfile(folder / "config.yaml") for folder in (Path(name), RUNS / name))
+
+
+def _keep_known(store: RunStore, space: SearchSpace, known: Sequence[tuple[Codes, pd.DataFrame]]) -> None:
+    """Write results known beforehand, a batch a source, under the names of all their metrics."""
+    store.create()
+    names = list(dict.fromkeys(name for _, metrics in known for name in metrics))
+    first = 0
+    for batch, (codes, metrics) in enumerate(known):
+        store.append(first, batch, space.format(codes), codes, metrics.reindex(columns=names))
+        first += len(codes)
+
+
 def _space_digest(space: SearchSpace) -> str:
     """SHA-256 of the decisions and of the networks that the first and the last choice of each give."""
     ends = np.array([[0] * len(space.decisions), [len(d.choices) - 1 for d in space.decisions]], dtype=np.int8)
@@ -250,7 +347,9 @@ def _space_digest(space: SearchSpace) -> str:
 
 
 def _free_path(config: SearchConfig) -> Path:
-    base = "-".join(part for part in (config.space, config.target, config.strategy, f"seed{config.seed}") if part)
+    scheduler = None if config.scheduler == "none" else config.scheduler
+    parts = (config.space, config.target, config.strategy, scheduler, f"seed{config.seed}")
+    base = "-".join(part for part in parts if part)
     path, number = RUNS / base, 1
     while os.path.lexists(path):
         number += 1

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -20,25 +21,63 @@ CREATE TABLE trials (
     id INTEGER PRIMARY KEY,        -- order of evaluation, from 0
     batch INTEGER NOT NULL,        -- evaluated and told to the strategy together
     architecture TEXT NOT NULL,    -- readable code
-    code BLOB NOT NULL UNIQUE,     -- the code itself, one byte a decision
-    metrics TEXT NOT NULL          -- JSON object, null where unknown
+    code BLOB NOT NULL,            -- the code itself, one byte a decision
+    metrics TEXT NOT NULL,         -- JSON object, null where unknown
+    fidelity INTEGER NOT NULL,     -- epochs of training, 0 for full training
+    UNIQUE (code, fidelity)
 );
 CREATE TRIGGER no_update BEFORE UPDATE ON trials BEGIN SELECT RAISE(ABORT, 'trials are append-only'); END;
 CREATE TRIGGER no_delete BEFORE DELETE ON trials BEGIN SELECT RAISE(ABORT, 'trials are append-only'); END;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 """
+
+#: version of a store -> what to read; in version 1 every training is a full one
+_COLUMNS = {1: "id, batch, code, metrics, 0", 2: "id, batch, code, metrics, fidelity"}
+#: fidelity of full training
+FULL = 0
 
 
 @dataclass(frozen=True)
 class History:
-    """All trials of a run, in order of evaluation."""
+    """All trials of a run, in order of evaluation.
+
+    Args:
+        codes: int8[n, D].
+        batches: int[n], evaluated and told to the strategy together, counted from 0.
+        metrics: n rows.
+        fidelities: int[n], epochs of training, `FULL` for full training; the same within a batch.
+    """
 
     codes: Codes
     batches: np.ndarray
     metrics: pd.DataFrame
+    fidelities: np.ndarray
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def take(self, rows: slice | np.ndarray) -> History:
+        """Return the trials of a slice, or those chosen by bool[n]."""
+        metrics = self.metrics[rows].reset_index(drop=True) if len(self) else self.metrics
+        return History(self.codes[rows], self.batches[rows], metrics, self.fidelities[rows])
+
+    @property
+    def fully_trained(self) -> History:
+        """The trials at full fidelity, the only ones that are results."""
+        return self.take(self.fidelities == FULL)
+
+    @property
+    def continued(self) -> np.ndarray:
+        """bool[n], which trials are of a network that was evaluated before, at another fidelity."""
+        continued = np.ones(len(self), dtype=bool)
+        continued[np.unique(self.codes, axis=0, return_index=True)[1]] = False
+        return continued
+
+    def by_batch(self) -> Iterator[History]:
+        """Yield the trials of each batch, in order."""
+        starts = np.flatnonzero(np.diff(self.batches, prepend=-1)).tolist()
+        for start, end in pairwise([*starts, len(self)]):
+            yield self.take(slice(start, end))
 
 
 class RunStore:
@@ -52,7 +91,15 @@ class RunStore:
         with self._connection() as connection:
             connection.executescript(_SCHEMA)
 
-    def append(self, first: int, batch: int, architectures: list[str], codes: Codes, metrics: pd.DataFrame) -> None:
+    def append(
+        self,
+        first: int,
+        batch: int,
+        architectures: list[str],
+        codes: Codes,
+        metrics: pd.DataFrame,
+        fidelity: int = FULL,
+    ) -> None:
         """Add a batch whose trials have the numbers `first`, `first` + 1 ...
 
         Raises:
@@ -60,11 +107,14 @@ class RunStore:
         """
         records = _records(metrics)
         rows = [
-            (first + i, batch, architecture, code.tobytes(), json.dumps(record))
+            (first + i, batch, architecture, code.tobytes(), json.dumps(record), fidelity)
             for i, (architecture, code, record) in enumerate(zip(architectures, codes, records, strict=True))
         ]
         with self._connection() as connection, connection:
-            connection.executemany("INSERT INTO trials VALUES (?, ?, ?, ?, ?)", rows)
+            if self._version(connection) == 1:
+                connection.executemany("INSERT INTO trials VALUES (?, ?, ?, ?, ?)", [row[:-1] for row in rows])
+            else:
+                connection.executemany("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def history(self) -> History:
         """Read everything back.
@@ -75,28 +125,38 @@ class RunStore:
         if not self.path.is_file():
             raise NasError(f"{self.path} is missing; the run cannot be read")
         with self._connection() as connection:
-            if connection.execute("PRAGMA user_version").fetchone()[0] != 1:
-                raise NasError(f"{self.path} is not a trial store of this version of nas")
+            version = self._version(connection)
             if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 raise NasError(f"{self.path} is damaged; restore it from a copy")
-            rows = connection.execute("SELECT id, batch, code, metrics FROM trials ORDER BY id").fetchall()
+            rows = connection.execute(f"SELECT {_COLUMNS[version]} FROM trials ORDER BY id").fetchall()
             return self._decode(rows)
 
-    def _decode(self, rows: list[tuple[int, int, bytes, str]]) -> History:
+    def _version(self, connection: sqlite3.Connection) -> int:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        if version not in _COLUMNS:
+            raise NasError(f"{self.path} is not a trial store of this version of nas")
+        return version
+
+    def _decode(self, rows: list[tuple[int, int, bytes, str, int]]) -> History:
         """Turn rows of the table into a history, refusing what `append` cannot have written."""
         if [number for number, *_ in rows] != list(range(len(rows))):
             raise ValueError("trials are missing")
-        batches = [batch for _, batch, _, _ in rows]
+        batches = [batch for _, batch, *_ in rows]
         if not all(isinstance(batch, int) for batch in batches) or batches != sorted(batches):
             raise ValueError("batches are out of order")
+        fidelities = [fidelity for *_, fidelity in rows]
+        if not all(isinstance(fidelity, int) and fidelity >= 0 for fidelity in fidelities):
+            raise ValueError("a fidelity is no number of epochs")
+        if len(set(zip(batches, fidelities, strict=True))) != len(set(batches)):
+            raise ValueError("a batch has several fidelities")
         width = len(rows[0][2]) if rows else 0
-        codes = np.frombuffer(b"".join(code for _, _, code, _ in rows), dtype=np.int8).reshape(len(rows), width)
-        records = [json.loads(text) for *_, text in rows]
+        codes = np.frombuffer(b"".join(code for _, _, code, *_ in rows), dtype=np.int8).reshape(len(rows), width)
+        records = [json.loads(text) for *_, text, _ in rows]
         names = list(records[0]) if records else []
         for record in records:
             if list(record) != names or not all(isinstance(v, int | float | None) for v in record.values()):
                 raise ValueError("metrics are not numbers of the same names")
-        return History(codes, np.array(batches, dtype=int), pd.DataFrame(records))
+        return History(codes, np.array(batches, dtype=int), pd.DataFrame(records), np.array(fidelities, dtype=int))
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

@@ -19,24 +19,30 @@ B0 = "1311-6321-6521-6331-6531-6541-6311"
 OTHER = "1310-1310-1310-1310-1310-1310-1310"
 
 
-def config(strategy: str, *names: str, budget: int = 250) -> SearchConfig:
+#: grid search lists its space, and this one has too many networks; optunahub needs the name of a package
+STRATEGIES = [name for name in registry.names("strategies") if name not in ("grid", "optunahub")]
+BUDGET = 120
+
+
+def config(strategy: str, *names: str, budget: int = BUDGET) -> SearchConfig:
     return SearchConfig(space="mbconv", strategy=strategy, budget=budget, seed=3, start_from=names)
 
 
-@pytest.mark.parametrize("strategy", registry.names("strategies"))
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_seeds_are_the_first_batch_and_part_of_the_budget(tmp_path: Path, strategy: str) -> None:
-    run = run_search(start_search(config(strategy, OTHER, "efficientnet_b0", f"mbconv:{B0}"), tmp_path / "run"))
+    names = (OTHER, "efficientnet_b0", f"mbconv:{B0}")
+    run = run_search(start_search(config(strategy, *names, budget=20), tmp_path / "run"))
     assert run.config.start_from == (OTHER, B0)
     trials = run.trials
     assert trials.code[:2].tolist() == [OTHER, B0]
     assert trials.batch[:3].tolist() == [0, 0, 1]
     assert trials.params[1] == 5_288_548
     assert trials.code.is_unique
-    assert len(trials) == 250
+    assert len(trials) == 20
 
 
-@pytest.mark.parametrize("strategy", registry.names("strategies"))
-@pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize("strategy", ["random", "nsga2", "evolution", "local"])
+@pytest.mark.parametrize("batches", [1, 2])
 def test_a_resumed_run_goes_on_as_if_never_stopped(tmp_path: Path, strategy: str, batches: int) -> None:
     whole = run_search(start_search(config(strategy, "efficientnet_b0"), tmp_path / "whole"))
     seen = []
@@ -48,7 +54,7 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(tmp_path: Path, strategy: str
 
     with pytest.raises(KeyboardInterrupt):
         run_search(start_search(config(strategy, "efficientnet_b0"), tmp_path / "stopped"), stop)
-    assert len(Run.open(tmp_path / "stopped").history()) < 250
+    assert len(Run.open(tmp_path / "stopped").history()) < BUDGET
     resumed = run_search(Run.open(tmp_path / "stopped"))
     pd.testing.assert_frame_equal(resumed.trials, whole.trials, check_exact=True)
 

@@ -1,0 +1,1 @@
+"""Multi-fidelity schedulers: which network is trained for how many epochs."""
