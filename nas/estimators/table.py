@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -48,6 +49,12 @@ class Table:
     def fidelities(self) -> tuple[int, ...]:
         """The numbers of epochs there are accuracies of, fewest first."""
         return tuple(sorted(epochs for epochs in self.top1 if epochs is not None))
+
+    @property
+    def shorter_fidelities(self) -> tuple[int, ...]:
+        """Those up to the training that counts where no number of epochs is asked for, that one the last."""
+        chosen = next((epochs for epochs in self.fidelities if self.top1[epochs] is self.top1[None]), 0)
+        return tuple(epochs for epochs in self.fidelities if epochs <= chosen)
 
     def metrics(self, fidelity: int | None = None) -> pd.DataFrame:
         """Return what a search may see of all n networks: top1, the measured metrics, train_seconds where known.
@@ -147,7 +154,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """
     try:
         frame = pd.read_csv(path)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise NasError(f"cannot read {path}: {' '.join(str(error).split())}") from None
     missing = [name for name in columns if name not in frame]
     if missing:
@@ -156,16 +163,38 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def numbers(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> Array:
-    """Return float[n, columns].
+    """Return float[n, columns], NaN where a field of the file is empty.
 
     Raises:
         NasError: a value is no number.
     """
-    try:
-        values: Array = frame[list(columns)].to_numpy(dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise NasError(f"{path} is damaged: {error}") from None
+    given = frame[list(columns)]
+    values: Array = given.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    _refuse(np.isnan(values) & given.notna().to_numpy(), given, path, "a number")
     return values
+
+
+def percentages(frame: pd.DataFrame, columns: Sequence[str], path: Path, gaps: bool = False) -> Array:
+    """Return float[n, columns], accuracies in percent.
+
+    Args:
+        gaps: whether fields may be empty, NaN.
+
+    Raises:
+        NasError: a value is not between 0 and 100.
+    """
+    values = numbers(frame, columns, path)
+    possible = (values >= 0) & (values <= 100)
+    _refuse(~possible & ~(gaps & np.isnan(values)), frame[list(columns)], path, "a percentage")
+    return values
+
+
+def _refuse(wrong: npt.NDArray[np.bool_], frame: pd.DataFrame, path: Path, expected: str) -> None:
+    """Name the first value that is wrong, bool[n, columns], by its line in the file, of which the head is the first."""
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        shown = "empty" if frame.isna().iat[row, column] else str(frame.iat[row, column])
+        raise NasError(f"{path} is damaged: line {row + 2}: {frame.columns[column]} is {shown}, not {expected}")
 
 
 def digest_of(*paths: Path) -> str:

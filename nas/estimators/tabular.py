@@ -64,6 +64,10 @@ class TabularEstimator(Estimator):
             raise NasError(f"the table {self.benchmark.name} holds networks of {wanted}, not of {space.name}")
         return self.table.space
 
+    def fidelities(self, problem: HasSpace) -> tuple[int, ...]:
+        self.space_of(problem.space)
+        return self.table.shorter_fidelities
+
     def evaluate(self, problem: HasSpace, codes: Codes, fidelity: int | None = None) -> pd.DataFrame:
         """Return top1, what else was measured, and train_seconds where known; `fidelity` is a number of epochs.
 
@@ -101,10 +105,18 @@ def benchmark_names() -> list[str]:
 
 
 def load_benchmark(name: str) -> Benchmark:
-    """Return an installed table by name.
+    """Return an installed table by name, `nasbench201:cifar10` for `nasbench201-cifar10`, capitals or not.
+
+    The first words of a name will do where only one table begins with them: `accel` for `accel-nasbench`.
 
     Raises:
         UnknownNameError: there is none of that name.
+        NasError: several begin with it.
     """
-    found: Benchmark = registry.load("benchmarks", name)
+    wanted = name.replace(":", "-").lower()
+    begun = [known for known in benchmark_names() if f"{known.lower()}-".startswith(f"{wanted}-")]
+    meant = [known for known in begun if known.lower() == wanted] or begun
+    if len(meant) > 1:
+        raise NasError(f"{name!r} may be any of {', '.join(meant)}; name one")
+    found: Benchmark = registry.load("benchmarks", meant[0] if meant else wanted)
     return found

@@ -1,7 +1,7 @@
 """Strategies against the truth: searches on tables in which every network is known, over many seeds.
 
-A strategy is driven by ask and tell in the batches it likes, as a search drives it, and told what a search may see;
-test accuracies are looked up afterwards for the network that a search would have chosen.
+A strategy is told what a search may see; test accuracies are looked up afterwards for the network that a search would
+have chosen.
 """
 
 from __future__ import annotations
@@ -9,41 +9,44 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from nas import registry
-from nas.cost import COST_METRICS, Box, Objective, is_on_front, losses
+from nas.cost import Objective
 from nas.errors import NasError
-from nas.estimators.tabular import TabularEstimator
+from nas.estimators.tabular import load_benchmark
+from nas.search.arena import Arena, Truth
+from nas.search.bench_store import BenchStore, FinishedSearch, SearchKey
+from nas.search.code_digest import made_with
 from nas.search.metrics import objective_of
-from nas.search.problem import Problem
-from nas.space import Codes
-from nas.strategies.base import Strategy
 
 #: every comparison has it beside the others
 BASELINE = "random"
-#: points of a curve, evenly spaced by ratio, besides the evaluations asked for
-CURVE_POINTS = 24
-#: seeds that a worker process does at a time
-SEEDS_A_TASK = 5
+#: what is compared where nothing else is asked for, by whether there are several objectives
+DEFAULT_STRATEGIES = {False: ("local", "evolution", "predictor"), True: ("pareto-local", "nsga2", "predictor")}
+#: points of a curve, evenly spaced by ratio: over evaluations besides those asked for, and over the clock
+CURVE_POINTS, CLOCK_POINTS = 24, 40
 #: half the width of a 95 % interval of a mean, in standard errors
 NORMAL_95 = 1.959964
 
-#: columns of the curves by which strategies are compared; see `BenchResult`
+#: columns of the curves by which strategies are compared; see `Arena.trajectory`
 QUANTITIES = ("hypervolume_ratio", "best", "regret", "test")
 
-OnTask = Callable[[int, int], None]
+#: strategies that a comparison of all leaves out: one of the others, and a walk through a list
+NOT_COMPARED = ("auto", "grid")
+
+OnSearch = Callable[[int, int], None]
+Searches = dict[SearchKey, FinishedSearch]
 #: variables that set how many threads linear algebra takes; one, so that results do not depend on the machine's cores
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -53,15 +56,17 @@ class BenchPlan:
     """What to compare on what.
 
     Args:
-        benchmarks: names of tables; see `nas.estimators.tabular`.
-        strategies: their names; `BASELINE` is added.
-        seeds: seeds 0 to seeds - 1.
+        benchmarks: names of tables, short ones too; see `nas.estimators.tabular.load_benchmark`.
+        strategies: their names, or ("all",), see `all_strategies`; `BASELINE` is added.
+        seeds: how many, from `first_seed` on.
         evaluations: budgets at which the strategies are compared.
         objectives: metrics, the one by which a network is chosen first.
+        free: metrics known before an evaluation, besides the counts that always are.
+        epochs: training by whose accuracy networks are chosen; None: the one each table names.
         data: folder of the tables; None: the one that NAS_DATA names.
 
     Raises:
-        NasError: an empty list, or a number below 1.
+        NasError: an empty list, or a number that is too small.
     """
 
     benchmarks: tuple[str, ...]
@@ -69,6 +74,9 @@ class BenchPlan:
     seeds: int
     evaluations: tuple[int, ...]
     objectives: tuple[str, ...] = ("error",)
+    first_seed: int = 0
+    free: tuple[str, ...] = ()
+    epochs: int | None = None
     data: str | None = None
 
     def __post_init__(self) -> None:
@@ -77,120 +85,61 @@ class BenchPlan:
                 raise NasError(f"no {name} given; name at least one")
         if min(self.seeds, *self.evaluations) < 1:
             raise NasError("seeds and evaluations must be at least 1")
+        if self.first_seed < 0:
+            raise NasError(f"the first seed must be at least 0, not {self.first_seed}")
 
     @property
     def all_strategies(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((BASELINE, *self.strategies)))
 
     @property
-    def checkpoints(self) -> tuple[int, ...]:
-        """Evaluations after which the curves have a point."""
+    def seed_range(self) -> range:
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    @property
+    def searches(self) -> list[SearchKey]:
+        """All searches of the plan, in order."""
+        return [
+            SearchKey(benchmark, strategy, seed)
+            for benchmark in self.benchmarks
+            for strategy in self.all_strategies
+            for seed in self.seed_range
+        ]
+
+    @property
+    def checkpoints(self) -> npt.NDArray[np.int64]:
+        """Numbers of evaluations after which the curves have a point."""
         last = max(self.evaluations)
-        spaced = np.geomspace(min(5, last), last, CURVE_POINTS).round().astype(int).tolist()
-        return tuple(sorted({*self.evaluations, *spaced}))
+        spaced = np.geomspace(min(5, last), last, CURVE_POINTS).round().astype(np.int64)
+        return np.unique(np.append(spaced, self.evaluations))
+
+    def arena(self, benchmark: str) -> Arena:
+        """Return a table as this plan sees it, read once a process.
+
+        Raises:
+            NasError: unknown names, files that are missing or damaged.
+        """
+        return _arena(benchmark, self.objectives, self.data, self.free, self.epochs)
 
 
 @dataclass(frozen=True, eq=False)
-class Arena:
-    """A table with its true optimum and its true front.
-
-    Args:
-        metrics: n rows, all that a search may see of every network of the table.
-        test: float[n], test accuracy in percent; None where the table has none.
-    """
-
-    name: str
-    problem: Problem
-    table_rows: Callable[[Codes], npt.NDArray[np.int64]]
-    metrics: pd.DataFrame
-    test: npt.NDArray[np.float64] | None
-
-    @classmethod
-    def load(cls, name: str, objectives: Sequence[str], data: str | None = None) -> Arena:
-        """Read a table and evaluate all of it.
-
-        Raises:
-            NasError: an unknown table or objective, or files that are missing or damaged.
-        """
-        estimator = TabularEstimator(name, None if data is None else Path(data))
-        table = estimator.table
-        known = [*estimator.metrics, *COST_METRICS]
-        chosen = tuple(dict.fromkeys(objective_of(objective, known) for objective in objectives))
-        problem = Problem(table.space, chosen, (), estimator)
-        tests = table.reported
-        test = tests.iloc[:, 0].to_numpy(dtype=np.float64) if len(tests.columns) else None
-        return cls(name, problem, table.rows, problem.evaluate(table.codes), test)
-
-    @property
-    def objectives(self) -> tuple[Objective, ...]:
-        return self.problem.objectives
-
-    @cached_property
-    def points(self) -> npt.NDArray[np.float64]:
-        """float[n, M], the losses of all networks; not finite where an evaluation fails."""
-        return losses(self.metrics, self.objectives)
-
-    def costs(self, codes: Codes) -> pd.DataFrame:
-        """Return what `Problem.costs` does, looked up."""
-        return self.metrics[list(COST_METRICS)].iloc[self.table_rows(codes)].reset_index(drop=True)
-
-    def history(self, strategy: str, seed: int, budget: int) -> tuple[npt.NDArray[np.int64], float]:
-        """Search; return the rows of the table in the order of their evaluation, and the seconds of ask and tell."""
-        start = time.perf_counter()
-        make: Callable[..., Strategy] = registry.load("strategies", strategy)
-        search = make(self.problem.space, self.objectives, (), seed, costs=self.costs)
-        rows = np.zeros(0, dtype=np.int64)
-        while len(rows) < budget:
-            codes = search.ask(min(search.batch_size, budget - len(rows)))
-            if not len(codes):
-                break
-            found = self.table_rows(codes)
-            search.tell(codes, self.metrics.iloc[found])
-            rows = np.append(rows, found)
-        return rows, time.perf_counter() - start
-
-    def truth(self) -> Truth:
-        """Find the optimum and the front by looking at every network."""
-        points = self.points
-        finite = np.isfinite(points).all(axis=1)
-        box = Box(tuple(points[finite].min(axis=0)), tuple(points[finite].max(axis=0)))
-        front = points[finite][is_on_front(points[finite])]
-        best = int(np.nanargmin(points[:, 0]))
-        test = None if self.test is None else float(self.test[best])
-        return Truth(float(points[best, 0]), test, box, len(front), box.hypervolume(front))
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What no search can surpass: the least first loss, the test accuracy there, the front and its hypervolume.
-
-    `box` holds the least and the greatest loss of each objective over the table.
-    """
-
-    least_loss: float
-    test: float | None
-    box: Box
-    front_size: int
-    hypervolume: float
-
-
-@dataclass(frozen=True)
 class BenchResult:
     """Curves of all searches, and what they are measured by.
 
     Args:
-        curves: one row a benchmark, strategy, seed and number of evaluations, with
-            `best`, the first objective of the network chosen, the one that is best in it so far;
-            `regret`, by how much the best network of the table is better;
-            `hypervolume_ratio`, the share of the hypervolume of the true front, with several objectives;
-            `test`, the test accuracy of the network chosen, where the table has one;
-            `train_hours`, simulated, one training after the other, where the times are recorded.
-        overhead: one row a benchmark and strategy: `ms_per_evaluation`, time in ask and tell.
+        curves: one row a benchmark, strategy, seed and number of `evaluations`, with the columns of
+            `Arena.trajectory`.
+        clock: the same over `hours` on a grid that the strategies of a benchmark share: what is known after so many
+            hours when one network is trained after the other. A strategy has the hours from when each of its seeds has
+            trained as many networks as the curves begin with, until one has spent its budget. Empty without recorded
+            times.
+        overhead: one row a benchmark and strategy: `ms_per_evaluation`, processor time in ask and tell.
         truths: of every benchmark.
     """
 
     plan: BenchPlan
     curves: pd.DataFrame
+    clock: pd.DataFrame
     overhead: pd.DataFrame
     truths: dict[str, Truth]
 
@@ -225,105 +174,158 @@ class BenchResult:
         return table.rename(columns={"count": "seeds"})
 
 
-def bench(plan: BenchPlan, jobs: int = 1, on_task: OnTask | None = None) -> BenchResult:
+def all_strategies() -> tuple[str, ...]:
+    """Return the strategies that a comparison of all has, `BASELINE` first: those of two names once, no `NOT_COMPARED`.
+
+    Those that take an argument, such as `optuna:SAMPLER`, are many; they are to be named.
+    """
+    found = {BASELINE: registry.load("strategies", BASELINE)}
+    for name in registry.names("strategies"):
+        strategy = registry.load("strategies", name)
+        one = name not in NOT_COMPARED and not hasattr(strategy, "with_argument")
+        if one and strategy not in found.values():
+            found[name] = strategy
+    return tuple(found)
+
+
+def bench(
+    plan: BenchPlan, jobs: int = 1, on_search: OnSearch | None = None, store: BenchStore | None = None
+) -> BenchResult:
     """Run every strategy with every seed on every benchmark, in `jobs` processes; the result does not depend on them.
 
+    Args:
+        on_search: called with the number of searches done and of all searches whenever one is done.
+        store: keeps every search as it finishes; those that it holds already are not done again.
+
     Raises:
-        NasError: unknown names, files that are missing or damaged.
+        NasError: unknown names, files that are missing or damaged, a store of another plan, a process that died.
     """
+    plan = replace(
+        plan,
+        benchmarks=tuple(dict.fromkeys(load_benchmark(name).name for name in plan.benchmarks)),
+        strategies=all_strategies() if plan.strategies == ("all",) else plan.strategies,
+    )
     for strategy in plan.all_strategies:
         registry.load("strategies", strategy)
-    truths = {name: _arena(name, plan.objectives, plan.data).truth() for name in plan.benchmarks}
-    tasks = [
-        (plan, name, strategy, range(start, min(start + SEEDS_A_TASK, plan.seeds)))
+    truths = {name: plan.arena(name).truth for name in plan.benchmarks}
+    done: Searches = {}
+    if store is not None:
+        store.open(made_with(plan, {name: plan.arena(name).digest for name in plan.benchmarks}))
+        done = store.searches()
+    missing = [key for key in plan.searches if key not in done]
+    kept = len(plan.searches) - len(missing)
+    for key, search in _in_processes(plan, missing, jobs):
+        done[key] = search
+        if store is not None:
+            store.add(key, search)
+        kept += 1
+        if on_search is not None:
+            on_search(kept, len(plan.searches))
+    return _result(plan, truths, {key: done[key] for key in plan.searches})
+
+
+def run_search_of(plan: BenchPlan, key: SearchKey) -> FinishedSearch:
+    """Do one search of a plan, in this process."""
+    return FinishedSearch(*plan.arena(key.benchmark).search(key.strategy, key.seed, max(plan.evaluations)))
+
+
+def _result(plan: BenchPlan, truths: dict[str, Truth], searches: Searches) -> BenchResult:
+    known = {key: plan.arena(key.benchmark).trajectory(search.rows) for key, search in searches.items()}
+    curves = [_labelled(key, _over_evaluations(table, plan.checkpoints)) for key, table in known.items()]
+    clock = [
+        _labelled(key, curve)
         for name in plan.benchmarks
-        for strategy in plan.all_strategies
-        for start in range(0, plan.seeds, SEEDS_A_TASK)
+        for key, curve in _over_the_clock(
+            {key: table for key, table in known.items() if key.benchmark == name}, int(plan.checkpoints[0])
+        )
     ]
-    done = _in_processes(tasks, jobs, on_task)
-    curves = pd.concat([curve for curve, _ in done], ignore_index=True)
-    seconds = pd.DataFrame([row for _, rows in done for row in rows])
-    spent = seconds.groupby(["benchmark", "strategy"], sort=False)[["seconds", "evaluations"]].sum()
+    spent = pd.DataFrame(
+        [(key.benchmark, key.strategy, search.seconds, len(search.rows)) for key, search in searches.items()],
+        columns=["benchmark", "strategy", "seconds", "evaluations"],
+    )
+    spent = spent.groupby(["benchmark", "strategy"], sort=False).sum()
     overhead = (1000 * spent["seconds"] / spent["evaluations"]).rename("ms_per_evaluation").reset_index()
-    return BenchResult(plan, curves, overhead, truths)
+    return BenchResult(
+        plan, pd.concat(curves, ignore_index=True), pd.concat(clock, ignore_index=True) if clock else pd.DataFrame(),
+        overhead, truths,
+    )  # fmt: skip
 
 
-Task = tuple[BenchPlan, str, str, range]
-Done = tuple[pd.DataFrame, list[dict[str, Any]]]
+def _labelled(key: SearchKey, curve: pd.DataFrame) -> pd.DataFrame:
+    labels = pd.DataFrame(dict(zip(key._fields, key, strict=True)), index=curve.index)
+    return pd.concat([labels, curve], axis=1)
 
 
-def run_task(task: Task) -> Done:
-    """Return the curves of some seeds of one strategy on one benchmark, and the seconds each took."""
-    plan, name, strategy, seeds = task
-    arena = _arena(name, plan.objectives, plan.data)
-    truth, curves, seconds = arena.truth(), [], []
-    for seed in seeds:
-        rows, took = arena.history(strategy, seed, max(plan.evaluations))
-        curve = curve_of(arena, truth, rows, plan.checkpoints)
-        for column, value in (("seed", seed), ("strategy", strategy), ("benchmark", name)):
-            curve.insert(0, column, value)
-        curves.append(curve)
-        seconds.append({"benchmark": name, "strategy": strategy, "seconds": took, "evaluations": len(rows)})
-    return pd.concat(curves), seconds
+def _over_evaluations(known: pd.DataFrame, checkpoints: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """What is known after so many evaluations; a search that found nothing more to evaluate keeps what it knows."""
+    at = known.reindex(np.minimum(checkpoints, len(known)) - 1).reset_index(drop=True)
+    at.insert(0, "evaluations", checkpoints)
+    return at
 
 
-def curve_of(arena: Arena, truth: Truth, rows: npt.NDArray[np.int64], checkpoints: Sequence[int]) -> pd.DataFrame:
-    """Return one row a checkpoint with the columns of `BenchResult.curves` from `best` on; NaN where nothing is known.
+def _over_the_clock(known: Mapping[SearchKey, pd.DataFrame], begin: int) -> Iterator[tuple[SearchKey, pd.DataFrame]]:
+    """What is known after so many hours, for searches on one benchmark; nothing without recorded times.
 
-    The network chosen is the one with the least first loss; of equal ones the one evaluated first.
+    Args:
+        begin: evaluations that each seed has done at the first hour.
     """
-    points = arena.points[rows]
-    timed = "train_seconds" in arena.metrics
-    hours = np.cumsum(arena.metrics["train_seconds"].to_numpy()[rows]) / 3600 if timed else None
-    sign = -1.0 if arena.objectives[0].maximise else 1.0
-    records = []
-    for evaluations in checkpoints:
-        seen = points[:evaluations]
-        record = dict.fromkeys(("best", "regret", "hypervolume_ratio", "test", "train_hours"), float("nan"))
-        if not np.isnan(seen[:, 0]).all():
-            chosen = int(np.nanargmin(seen[:, 0]))
-            record["best"], record["regret"] = sign * seen[chosen, 0], seen[chosen, 0] - truth.least_loss
-            if arena.test is not None:
-                record["test"] = arena.test[rows[chosen]]
-        if seen.shape[1] > 1:
-            valid = seen[np.isfinite(seen).all(axis=1)]
-            record["hypervolume_ratio"] = truth.box.hypervolume(valid) / truth.hypervolume
-        if hours is not None and len(seen):
-            record["train_hours"] = hours[len(seen) - 1]
-        records.append({"evaluations": evaluations, **record})
-    return pd.DataFrame(records)
+    hours = {key: table["train_hours"].to_numpy() for key, table in known.items() if len(table)}
+    if not hours or any(np.isnan(times).any() for times in hours.values()):
+        return
+    ends: dict[str, tuple[float, float]] = {}
+    for key, times in hours.items():
+        first, last = ends.get(key.strategy, (0.0, np.inf))
+        ends[key.strategy] = max(first, times[:begin][-1]), min(last, times[-1])
+    earliest, latest = min(first for first, _ in ends.values()), max(last for _, last in ends.values())
+    grid = np.geomspace(earliest, latest, CLOCK_POINTS)
+    for key, times in hours.items():
+        first, last = ends[key.strategy]
+        own = grid[(grid >= first) & (grid <= last)]
+        at = known[key].iloc[np.searchsorted(times, own, side="right") - 1].drop(columns="train_hours")
+        at.insert(0, "hours", own)
+        yield key, at.reset_index(drop=True)
 
 
 @lru_cache(maxsize=8)
-def _arena(name: str, objectives: tuple[str, ...], data: str | None) -> Arena:
-    return Arena.load(name, objectives, data)
+def _arena(
+    name: str, objectives: tuple[str, ...], data: str | None, free: tuple[str, ...], epochs: int | None
+) -> Arena:
+    return Arena.load(name, objectives, data, free, epochs)
 
 
-def _in_processes(tasks: Sequence[Task], jobs: int, on_task: OnTask | None) -> list[Done]:
-    """Do all tasks; the results come in the order of the tasks, whichever is done first."""
+def _in_processes(plan: BenchPlan, keys: Sequence[SearchKey], jobs: int) -> Iterator[tuple[SearchKey, FinishedSearch]]:
+    """Do searches; yields each as it finishes."""
+    if not keys:
+        return
     context = multiprocessing.get_context("spawn")
-    workers = min(jobs, len(tasks))
-    with _one_thread_each(), ProcessPoolExecutor(workers, context, _end_at_ctrl_c) as pool:
-        futures: list[Future[Done]] = [pool.submit(_run_there, task) for task in tasks]
+    with _one_thread_each(), ProcessPoolExecutor(min(jobs, len(keys)), context, _end_with_parent) as pool:
+        futures = {pool.submit(_run_there, plan, key): key for key in keys}
         try:
-            for count, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                if on_task is not None:
-                    on_task(count, len(tasks))
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool:
+            raise NasError("a process of the comparison died: killed, out of memory, or it could not start") from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        return [future.result() for future in futures]
 
 
-def _end_at_ctrl_c() -> None:
-    """Let a worker end at once and in silence; what is to be said, the main process says."""
+def _end_with_parent() -> None:
+    """Let a worker end with the main process, however that ends; what is to be said, the main process says."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_outlast_parent, daemon=True).start()
 
 
-def _run_there(task: Task) -> Done:
+def _outlast_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run_there(plan: BenchPlan, key: SearchKey) -> FinishedSearch:
     try:
-        return run_task(task)
+        return run_search_of(plan, key)
     except NasError as error:
         # An error with arguments of its own does not survive the way back from another process.
         raise NasError(str(error)) from None

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from nas.errors import NasError
-from nas.estimators.table import Array, Benchmark, Table, digest_of, find_file, numbers, read_csv
+from nas.estimators.table import Array, Benchmark, Table, digest_of, find_file, numbers, percentages, read_csv
 from nas.space import Codes
 from search_spaces.cells.nasbench201 import CIFAR100, IMAGENET16_120, SPACE, NasBench201Space
 
@@ -56,10 +56,12 @@ def read(folder: Path, dataset: str, space: NasBench201Space, chosen_after: int)
     known = [epochs for epochs in EPOCHS if validation[epochs] in frame]
     if chosen_after not in known:
         raise NasError(f"{path} has no column {validation[chosen_after]!r}, by which a search chooses")
-    top1: dict[int | None, Array] = {epochs: numbers(frame, [validation[epochs]], path)[:, 0] for epochs in known}
+    top1: dict[int | None, Array] = {
+        epochs: percentages(frame, [validation[epochs]], path, gaps=epochs != chosen_after)[:, 0] for epochs in known
+    }
     hardware, times = _optional(folder, f"hwnasbench_{dataset}.csv"), _optional(folder, TIMES)
     seconds = _train_seconds(times, dataset, codes) if times else {}
-    reported = numbers(frame, list(test.values()), path)
+    reported = percentages(frame, list(test.values()), path)
     return Table(
         space,
         codes,
@@ -84,7 +86,7 @@ def _codes(frame: pd.DataFrame, path: Path) -> Codes:
     """The codes of the cells; every one of the space must be there once."""
     try:
         codes = _parsed(tuple(frame["arch_str"]))
-    except (NasError, AttributeError, TypeError) as error:
+    except NasError as error:
         raise NasError(f"{path} is damaged: {error}") from None
     count = len(np.unique(codes, axis=0))
     if count != len(codes) or count != SPACE.size:
@@ -94,7 +96,12 @@ def _codes(frame: pd.DataFrame, path: Path) -> Codes:
 
 @cache
 def _parsed(cells: tuple[str, ...]) -> Codes:
-    codes = np.stack([SPACE.encode(cell) for cell in cells])
+    codes = np.zeros((len(cells), len(SPACE.decisions)), dtype=np.int8)
+    for i, cell in enumerate(cells):
+        try:
+            codes[i] = SPACE.encode(cell)
+        except (NasError, AttributeError, TypeError) as error:
+            raise NasError(f"line {i + 2}: {error}") from None
     codes.setflags(write=False)
     return codes
 

@@ -29,6 +29,8 @@ def read(folder: Path) -> Table:
         content = json.loads(path.read_text(encoding="utf-8"))
         top1 = np.array([float(row["mean_acc"]) for row in content.values()])
         codes = np.stack([SPACE.encode(key) for key in content])
+        if not ((top1 >= 0) & (top1 <= 100)).all():
+            raise ValueError("an accuracy is no percentage")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, NasError) as error:
         raise NasError(f"{path} is not the table of NAS-Bench-Macro: {error!r}") from None
     if len(codes) != SPACE.size:

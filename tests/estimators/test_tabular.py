@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import subprocess
+import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -212,6 +217,158 @@ def test_damaged_files_end_in_one_message(
     (tmp_path / file).write_text(content)
     with pytest.raises(NasError, match=message):
         load_benchmark(benchmark).table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "file", "row", "column", "value", "message"),
+    [
+        ("accel", "accel_nasbench/imagenet_mbconv.csv", 3, "top1", "high", "line 5: top1 is high, not a number"),
+        ("accel", "accel_nasbench/imagenet_mbconv.csv", 3, "top1", "159.3", "line 5: top1 is 159.3, not a percentage"),
+        (
+            "accel",
+            "accel_nasbench/imagenet_mbconv.csv",
+            0,
+            "latency_zcu102_ms",
+            "5,0",
+            "latency_zcu102_ms is 5,0, not a n",
+        ),
+        ("accel", "accel_nasbench/imagenet_mbconv.csv", 0, "kernel", "3 5 3 5 5 3 7", "no choice of stage7.kernel"),
+        (
+            "nasbench201:cifar10",
+            "nasbench201/nb201_accuracy.csv",
+            7,
+            "ep12_cifar10_test",
+            "",
+            "line 9: .* is empty, not a p",
+        ),
+        ("nasbench201:cifar10", "nasbench201/nb201_accuracy.csv", 7, "arch_str", "|none~0|", "line 9: "),
+        ("nasbench201:cifar10", "nasbench201/nb201_accuracy.csv", 7, "arch_str", "", "line 9: "),
+    ],
+)
+def test_a_damaged_row_is_named(
+    data_dir: Path, tmp_path: Path, benchmark: str, file: str, row: int, column: str, value: str, message: str
+) -> None:
+    frame = pd.read_csv(data_dir / f"{file}.gz", dtype=str)
+    frame.loc[row, column] = value
+    frame.to_csv(tmp_path / Path(file).name, index=False)
+    with pytest.raises(NasError, match=message):
+        load_benchmark(benchmark).table(tmp_path)
+
+
+def test_a_broken_archive_ends_in_one_message(data_dir: Path, tmp_path: Path) -> None:
+    content = bytearray((data_dir / "accel_nasbench" / "imagenet_mbconv.csv.gz").read_bytes())
+    content[20_000:20_050] = b"\xff" * 50
+    (tmp_path / "imagenet_mbconv.csv.gz").write_bytes(content)
+    with pytest.raises(NasError, match=r"imagenet_mbconv\.csv\.gz"):
+        load_benchmark("accel").table(tmp_path)
+
+
+def authors_archive(frame: pd.DataFrame, path: Path, latency_factor: float = 1.0) -> None:
+    """Write networks as the authors of Accel-NASBench do: result_<number>.json in a tar file."""
+    with tarfile.open(path, "w:gz") as archive:
+        for number, row in frame.iterrows():
+            net: dict[str, object] = {}
+            for name, letter in (("expand", "e"), ("kernel", "k"), ("layers", "l")):
+                net |= {f"block{i}_{letter}": int(value) for i, value in enumerate(row[name].split())}
+            net |= {f"block{i}_se": value == "1" for i, value in enumerate(row["se"].split())}
+            measured: dict[str, dict[str, float]] = {}
+            for column in frame.columns:
+                quantity, _, device = column.rpartition("_")[0].partition("_")
+                if quantity in ("latency", "throughput") and not pd.isna(row[column]):
+                    factor = latency_factor if quantity == "latency" else 1.0
+                    measured[f"{quantity}_{device}"] = {
+                        f"{quantity}_mean": row[column] * factor,
+                        f"{quantity}_std": 0.1,
+                    }
+            result = {
+                "architecture": net, "metrics": {"val_top1": row["top1"], "train_time": row["train_time_s"]},
+                "model_info": {"macs": row["macs"]}, "platform_perf": measured,
+            }  # fmt: skip
+            content = json.dumps(result).encode()
+            member = tarfile.TarInfo(f"anb/result_{number}.json")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def test_reads_the_archive_of_accel_nasbench(data_dir: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(data_dir / "accel_nasbench" / "imagenet_mbconv.csv.gz").head(300)
+    authors_archive(frame.sample(frac=1, random_state=0), tmp_path / "anb_dataset_jsons.tar.gz")
+    found = load_benchmark("accel").table(tmp_path)
+    (tmp_path / "csv").mkdir()
+    frame.to_csv(tmp_path / "csv" / "imagenet_mbconv.csv", index=False)
+    expected = load_benchmark("accel").table(tmp_path / "csv")
+    assert np.array_equal(found.codes, expected.codes)
+    pd.testing.assert_frame_equal(found.metrics(), expected.metrics())
+    (tmp_path / "seconds").mkdir()
+    authors_archive(frame, tmp_path / "seconds" / "anb_dataset_jsons.tar.gz", latency_factor=1e-3)
+    with pytest.raises(NasError, match="latencies that are not in milliseconds"):
+        load_benchmark("accel").table(tmp_path / "seconds")
+    (tmp_path / "empty").mkdir()
+    tarfile.open(tmp_path / "empty" / "anb_dataset_jsons.tar.gz", "w:gz").close()
+    with pytest.raises(NasError, match="holds no result_<number>"):
+        load_benchmark("accel").table(tmp_path / "empty")
+    (tmp_path / "cut").mkdir()
+    whole = (tmp_path / "anb_dataset_jsons.tar.gz").read_bytes()
+    (tmp_path / "cut" / "anb_dataset_jsons.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(NasError, match="is damaged"):
+        load_benchmark("accel").table(tmp_path / "cut")
+
+
+#: answers as the authors' interfaces do, from the tables at hand
+STUBS = """
+import pandas as pd
+def create(path, space, fast_mode, verbose):
+    return Interface()
+class Interface:
+    def __init__(self, path=None, search_space=None):
+        self.rows = pd.read_csv(DATA + "/nasbench201/nb201_accuracy.csv.gz").to_dict("records")
+        self.hardware = {}
+    def __iter__(self):
+        return iter(row["arch_str"] for row in self.rows)
+    def get_more_info(self, index, dataset, hp, is_random):
+        row, name = self.rows[index], dataset.removesuffix("-valid")
+        validation = row[f"ep12_{name}_val"] if hp == "12" else row.get(f"ep200_{name}_val_seed", 50.0)
+        test = row[f"ep{hp}_{name}_test"]
+        return {"test-accuracy": test, "valid-accuracy": validation, "train-all-time": 60.0 + index}
+    def query_by_index(self, index, name):
+        if name not in self.hardware:
+            frame = pd.read_csv(DATA + f"/nasbench201/hwnasbench_{name}.csv.gz")
+            self.hardware[name] = frame.drop(columns="arch_str").to_dict("records")
+        return self.hardware[name][index]
+HWNASBenchAPI = Interface
+"""
+
+
+def test_the_documented_conversion_gives_files_that_are_read(
+    table: Callable[[str], Table], data_dir: Path, tmp_path: Path, repo_root: Path
+) -> None:
+    """The snippet of docs/tabular.md for the pickles of NATS-Bench and HW-NAS-Bench, with stubs for their readers."""
+    text = (repo_root / "docs" / "tabular.md").read_text(encoding="utf-8")
+    snippet = re.search(r"```python\n(import csv.*?)```", text, re.DOTALL)
+    assert snippet is not None
+    for module in ("nats_bench", "hw_nas_bench_api"):
+        (tmp_path / f"{module}.py").write_text(f"DATA = {str(data_dir)!r}\n{STUBS}")
+    (tmp_path / "convert.py").write_text(snippet[1])
+    subprocess.run([sys.executable, "convert.py"], cwd=tmp_path, check=True)
+    for dataset in NB201:
+        found, expected = (load_benchmark(f"nasbench201-{dataset}").table(folder) for folder in (tmp_path, data_dir))
+        assert (found.metrics()["top1"] == expected.metrics()["top1"]).all()
+        pd.testing.assert_frame_equal(found.reported, expected.reported)
+        pd.testing.assert_frame_equal(found.measured, expected.measured)
+        assert found.metrics()["train_seconds"].tolist()[:3] == [60.0, 61.0, 62.0]
+
+
+def test_short_names_of_tables() -> None:
+    for short, name in (
+        ("accel", "accel-nasbench"), ("nasbench201:cifar10", "nasbench201-cifar10"), ("nasbench", "nasbench-macro"),
+        ("nasbench201:ImageNet16", "nasbench201-imagenet16-120"), ("nasbench201-cifar100", "nasbench201-cifar100"),
+    ):  # fmt: skip
+        assert load_benchmark(short).name == name
+    with pytest.raises(NasError, match="'nasbench201' may be any of nasbench201-cifar10, nasbench201-cifar100, nasb"):
+        load_benchmark("nasbench201")
+    # Not any beginning will do, but whole words: a letter is no name.
+    with pytest.raises(NasError, match="unknown benchmark 'acc'"):
+        load_benchmark("acc")
 
 
 def test_reads_what_users_download(data_dir: Path, tmp_path: Path) -> None:
