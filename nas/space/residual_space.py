@@ -22,8 +22,8 @@ from nas.space.vocabulary import ABSENT, BlockVocabulary, Group, VocabularyBuild
 #: decisions of the whole network, and decisions of its blocks, by the field they set
 _NETWORK = ("width", "stem", "downsampling", "norm", "activation")
 _BLOCK = ("block", "kernel", "expansion", "activations", "norms", "scaling")
-#: what a block is made of besides its width
-_VARIANT = ("norm", "activation", *_BLOCK)
+#: what a network takes from the decisions of _NETWORK, in this order; its stem is the only part that needs the last
+_AROUND = ("downsampling", "width", "norm", "activation", "stem")
 
 
 class ResidualSpace(SearchSpace):
@@ -116,45 +116,40 @@ class ResidualSpace(SearchSpace):
 
     @cached_property
     def vocabulary(self) -> BlockVocabulary:
-        columns = [self._column[field] for field in _VARIANT]
+        columns = [self._column[field] for field in _BLOCK]
         counts = [len(self.decisions[column].choices) for column in columns]
         settings = np.zeros((int(np.prod(counts)), len(self.decisions)), dtype=np.int8)
         settings[:, columns] = np.stack(np.unravel_index(np.arange(len(settings)), counts), axis=1)
-        variants, variant_of = np.unique(self.canonical(settings), axis=0, return_inverse=True)
+        designs, design_of = np.unique(self.canonical(settings), axis=0, return_inverse=True)
 
         def derive(codes: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
-            """The design of the block as one number: every table but the depths' is settled by it."""
+            """The design of the block as one number, so that no table has rows for settings that do not matter."""
             keys = np.ravel_multi_index(tuple(codes[:, column] for column in columns), counts)
-            return variant_of.reshape(-1, 1)[keys]
+            return design_of.reshape(-1, 1)[keys]
 
-        stem, downsampling, width = (self._column[field] for field in ("stem", "downsampling", "width"))
-        designs = [self.spec(code) for code in variants]
-        stems, entries, widths = (self.decisions[column].choices for column in (stem, downsampling, width))
+        designed = [self.spec(code) for code in designs]
+        around = [self._column[field] for field in _AROUND]
+        values = [self.decisions[column].choices for column in around]
 
         @cache
-        def network(entry: int, size: int, variant: int, start: int = 0) -> ResidualNetwork:
-            changes: dict[str, Any] = {"stem": stems[start], "downsampling": entries[entry], "width": widths[size]}
-            return replace(designs[variant], **changes)
+        def network(design: int, *chosen: int) -> ResidualNetwork:
+            changes: dict[str, Any] = {_AROUND[i]: values[i][choice] for i, choice in enumerate(chosen)}
+            return replace(designed[design], **changes)
 
-        def choices(*chosen: int) -> list[int]:
-            return [len(self.decisions[column].choices) for column in chosen] + [len(variants)]
+        def settled_by(count: int) -> tuple[list[int], list[int]]:
+            """The design and the first `count` of what is around it: positions, and numbers of choices."""
+            return [len(self.decisions), *around[:count]], [len(designs), *map(len, values[:count])]
 
-        variant = len(self.decisions)
-        body = (downsampling, width, variant)
+        body, head = settled_by(4), settled_by(3)
         builder = _RepeatingBuilder()
-        builder.add(
-            (stem, *body), choices(stem, downsampling, width),
-            lambda start, *key: (network(*key, start).stem_block(),),
-        )  # fmt: skip
+        builder.add(around, list(map(len, values)), lambda *key: (network(0, *key).stem_block(),))
         for stage in range(self._stages):
-            builder.add(
-                body, choices(downsampling, width), lambda *key, stage=stage: network(*key).entry_blocks(stage)
-            )  # fmt: skip
+            builder.add(*body, lambda *key, stage=stage: network(*key).entry_blocks(stage))
             builder.add_repeated(
-                stage, [int(count) - 1 for count in self.decisions[stage].choices], body,
-                choices(downsampling, width), lambda *key, stage=stage: network(*key).later_block(stage),
+                stage, [int(count) - 1 for count in self.decisions[stage].choices], *body,
+                lambda *key, stage=stage: network(*key).later_block(stage),
             )  # fmt: skip
-        builder.add(body, choices(downsampling, width), lambda *key: network(*key).head_blocks())
+        builder.add(*head, lambda *key: network(*key).head_blocks())
         return builder.build(derive)
 
 

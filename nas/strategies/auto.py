@@ -26,7 +26,7 @@ def auto(
     budget: int | None = None,
     cost_hint: str | None = None,
 ) -> Strategy:
-    """Choose by budget, size of the space, cost of an evaluation and number of objectives; `reason` says why.
+    """One of the others, chosen by budget, size of the space, cost of an evaluation and objectives; says why.
 
     Args:
         budget: evaluations to come; None: unknown, few are assumed.

@@ -34,10 +34,12 @@ class Controller(nn.Module):
             else None
             for d, parent in enumerate(tree.parent)
         ]
-        self.cell = nn.LSTMCell(hidden, hidden)
-        # Token 0 stands for the start and for a decision passed over.
-        self.embedding = nn.Embedding(1 + sum(self.counts), hidden)
-        self.heads = nn.ModuleList(nn.Linear(hidden, count) for count in self.counts)
+        # Modules draw initial weights, replaced below, from the global generator, which is not ours.
+        with torch.random.fork_rng(devices=[]):
+            self.cell = nn.LSTMCell(hidden, hidden)
+            # Token 0 stands for the start and for a decision passed over.
+            self.embedding = nn.Embedding(1 + sum(self.counts), hidden)
+            self.heads = nn.ModuleList(nn.Linear(hidden, count) for count in self.counts)
         generator = torch.Generator().manual_seed(seed)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -0.1, 0.1, generator=generator)

@@ -14,7 +14,7 @@ from nas.strategies.nsga2 import survival_order
 
 
 class RegularizedEvolution(Strategy):
-    """Tournaments among the latest networks; the winner with one decision changed is next.
+    """Regularized evolution: tournaments among the latest networks, the winner mutates (Real et al., 2019).
 
     The population is the last networks told, so every network dies of age, however good. Unlike the original no
     network is evaluated twice: a child that is known gives way to another. With several objectives a tournament is

@@ -32,7 +32,7 @@ class Neighbourhoods:
 
 
 class LocalSearch(Strategy):
-    """First improvement: a random unknown neighbour of the best network that still has one; first objective only.
+    """Local search, first improvement: a random unknown neighbour of the best that has one; first objective only.
 
     A better neighbour is the best at once. At a local optimum, all of whose neighbours are known, the search goes on
     from the next best network instead of a fresh random one. Starts with `initial` random networks.
@@ -74,7 +74,7 @@ class LocalSearch(Strategy):
 
 
 class BestImprovement(LocalSearch):
-    """Best improvement: all neighbours of a network, then all those of the best known one; first objective only."""
+    """Local search, best improvement: all neighbours of a network, then of the best known; first objective only."""
 
     #: the network whose neighbours are being evaluated
     _centre: tuple[float, float, int, bytes] | None = None

@@ -14,7 +14,7 @@ from nas.strategies.local import Neighbourhoods, codes_of
 
 
 class ParetoLocalSearch(Strategy):
-    """Random unknown neighbours of networks on the front, each member in turn.
+    """Pareto local search: random unknown neighbours of the front, each member in turn (Paquete et al., 2004).
 
     The front is of the least violating networks, so bounds are met first. When all neighbours of the front are known
     it is locally optimal, and the search goes on from random networks. Starts with `initial` of them.

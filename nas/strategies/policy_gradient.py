@@ -50,11 +50,14 @@ class CostFactor:
 
 
 class Reinforce(Strategy):
-    """Policy gradient on an LSTM controller, with a moving average of the rewards as baseline.
+    """REINFORCE: policy gradient on an LSTM controller, moving average as baseline (Zoph & Le, 2017).
 
     The reward is MnasNet's, first objective · (cost / target)^w for each further objective and each bound. A bound is
     the target of its metric: a bound that is no objective gives nothing below it and w = -1 beyond. The gradient sees
     the rank of that reward among all networks so far, 1 for the best and -1 for the worst, so no scale has to be set.
+
+    Unlike in the paper a network is evaluated once: one that the controller draws again gives way to a new one, so the
+    gradient is that of the new networks alone. The entropy is that of each decision, given the earlier ones.
     """
 
     hidden = 32
@@ -72,13 +75,19 @@ class Reinforce(Strategy):
         super().__init__(*args, **kwargs)
         self._policy = Controller(self.space.decisions, self.hidden, self.seed)
         self._optimiser = torch.optim.Adam(self._policy.parameters(), lr=self.learning_rate)
-        upper = {constraint.metric: constraint.upper for constraint in self.constraints}
+        bounds = {constraint.metric: constraint for constraint in self.constraints}
         further = {objective.metric: objective.maximise for objective in self.objectives[1:]}
         self._factors = [
-            CostFactor(metric, upper.get(metric), SOFT, HARD if metric in upper else SOFT, gain)
+            CostFactor(metric, bounds[metric].bound, SOFT, HARD, gain)
+            if metric in bounds
+            else CostFactor(metric, None, SOFT, SOFT, gain)
             for metric, gain in further.items()
         ]
-        self._factors += [CostFactor(m, bound, 0.0, HARD) for m, bound in upper.items() if m not in further]
+        self._factors += [
+            CostFactor(metric, constraint.bound, 0.0, HARD, gain=constraint.sign < 0)
+            for metric, constraint in bounds.items()
+            if metric not in further
+        ]
         #: of all networks told: first loss (inf: failed), and the metrics of the factors
         self._told = np.zeros((0, 1 + len(self._factors)))
         self._baseline = 0.0
@@ -120,8 +129,7 @@ class Reinforce(Strategy):
             if self.clip is None:
                 gain = log_probability * advantage
             else:
-                ratio = (log_probability - before).exp()
-                gain = torch.minimum(ratio * advantage, ratio.clamp(1 - self.clip, 1 + self.clip) * advantage)
+                gain = clipped_gain((log_probability - before).exp(), advantage, self.clip)
             loss = -gain.mean() - self.entropy_weight * entropy.mean()
             self._optimiser.zero_grad()
             loss.backward()
@@ -129,10 +137,19 @@ class Reinforce(Strategy):
 
 
 class PPO(Reinforce):
-    """Proximal policy optimisation: the controller and reward of `Reinforce`, several clipped steps on each batch."""
+    """PPO: controller and reward of `reinforce`, several clipped steps on each batch (Schulman et al., 2017)."""
 
     epochs = 5
     clip = 0.2
+
+
+def clipped_gain(ratio: torch.Tensor, advantage: torch.Tensor, clip: float) -> torch.Tensor:
+    """Return float[n], min(r A, clip(r, 1 - clip, 1 + clip) A) of each network (Schulman et al., 2017, equation 7).
+
+    Args:
+        ratio: float[n], probability under the policy as it is / as it was when the network was proposed.
+    """
+    return torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
 
 
 def ranks(rewards: Array) -> Array:
