@@ -153,7 +153,8 @@ def print_results(run: Run, rows: int) -> None:
     predicted = any(problem.origin(objective.metric) == "predicted" for objective in problem.objectives)
     volume = f"hypervolume {run.hypervolume:.4f}{' (of predicted values)' if predicted else ''}"
     spread = "; ± half of a 90 % interval" if any(f"{name}_low" in points for name in problem.metrics) else ""
-    out.print(f"\nPareto front: {len(points)} points{more}; {volume}{spread}")
+    count = f"{len(points)} point{'s' if len(points) > 1 else ''}"
+    out.print(f"\nPareto front: {count}{more}; {volume}{spread}")
     out.print(front_table(run, rows))
     if "learned_from" in points and any(points["learned_from"]):
         counts = points["learned_from"][points["learned_from"] != ""].value_counts(sort=False)

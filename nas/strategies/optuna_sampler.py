@@ -50,7 +50,7 @@ class OptunaSampler(Strategy):
         """Return the strategy of another sampler.
 
         Raises:
-            NasError: Optuna or what the sampler needs is not installed, or it has no such sampler that needs no
+            NasError: a package that the sampler needs is not installed, or it has no such sampler that needs no
                 arguments.
         """
         with quiet_optuna() as optuna:
@@ -184,15 +184,9 @@ def required_arguments(sampler: Callable[..., Any]) -> Sequence[str]:
 
 @contextmanager
 def quiet_optuna() -> Iterator[Any]:
-    """Optuna without its log of every trial and its warnings of experimental features.
+    """Optuna without its log of every trial and its warnings of experimental features."""
+    import optuna  # takes half a second
 
-    Raises:
-        NasError: Optuna is not installed.
-    """
-    try:
-        import optuna
-    except ImportError:
-        raise NasError("strategies optuna:... need the package optuna: pip install optuna") from None
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 
@@ -16,7 +17,6 @@ from nas.space import SearchSpace
 from nas.strategies.base import Strategy
 from nas.testing import MadeUpProblem, check_bound, check_failures, check_search
 
-optuna = pytest.importorskip("optuna")
 pytest.importorskip("cmaes")
 
 GAIN = (Objective("gain", maximise=True),)
