@@ -19,7 +19,9 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 def commands() -> list[str]:
     """The `nas` commands of the sections "Networks people know" and "More", in order; others need tables."""
     sections = README.split("\n## ")
-    lines = [line for text in sections if text.startswith(("Networks people know", "More")) for line in text.splitlines()]
+    lines = [
+        line for text in sections if text.startswith(("Networks people know", "More")) for line in text.splitlines()
+    ]
     found = [re.split(r"\s{2,}#", line.strip())[0] for line in lines if line.startswith("    nas ")]
     assert len(found) >= 12
     return found
