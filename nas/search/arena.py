@@ -15,8 +15,8 @@ import pandas as pd
 from nas.cost import COST_METRICS, Box, Objective, is_on_front, losses
 from nas.errors import NasError, suggestion
 from nas.estimators.tabular import TabularEstimator
+from nas.search.factories import make_strategy
 from nas.search.metrics import objective_of
-from nas.search.moves import make_strategy
 from nas.search.problem import Problem
 from nas.space import Codes
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from nas.errors import NasError
 from nas.search.config import SearchConfig
-from nas.search.moves import make_scheduler
+from nas.search.factories import make_scheduler
 from nas.search.problem import Problem
 from nas.search.run import Run
 from nas.search.seeds import seed_codes
