@@ -4,8 +4,8 @@
 
 Every search has a budget of epochs; a training of 12 epochs and one of 200 are two trainings, so a network that goes on
 costs 212. Validation accuracy after 200 epochs chooses among the networks trained so long, and its 200-epoch test
-accuracy is reported. `--tune` prints what the reduction factor and the warm-up were chosen by: the 9,445 cells of
-ImageNet16-120 that have a validation accuracy after 200 epochs, other seeds, never CIFAR-10.
+accuracy is reported. `--tune` prints the check of the reduction factor and the warm-up on other data: the 9,445 cells
+of ImageNet16-120 that have a validation accuracy after 200 epochs. They were first tried in a prototype on CIFAR-10.
 """
 
 from __future__ import annotations
