@@ -19,6 +19,8 @@ benchmark: .venv/.installed-dev
 	$(BIN)/python benchmarks/exactness.py
 	$(BIN)/python benchmarks/costing.py
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/overhead.py strategies
+	$(BIN)/python benchmarks/overhead.py frameworks
 	$(BIN)/python benchmarks/search_quality.py
 	$(BIN)/python benchmarks/kill_and_resume.py
 
