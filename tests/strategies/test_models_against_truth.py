@@ -23,7 +23,7 @@ from nas.strategies.acquisition import (
 )
 from nas.strategies.ensemble import Ensemble
 from nas.strategies.gp import GaussianProcess, OneHot, best_and_spread
-from nas.strategies.outcome import Inputs, OutcomeModel, Warp, worst_for_failures
+from nas.strategies.outcome import Inputs, OutcomeModel, Outcomes, Warp, worst_for_failures
 from nas.strategies.predictor import Predictor
 
 RNG = np.random.default_rng
@@ -217,6 +217,34 @@ def test_a_constraint_is_met_with_the_probability_of_its_process(cube: SearchSpa
     mean, std = GaussianProcess(encode(codes), encode.groups, none[: len(codes)], heat).predict(encode(new), none)
     exact = [float(mpmath.log(mpmath.ncdf((7.0 - m) / s))) for m, s in zip(mean, std, strict=True)]
     np.testing.assert_allclose(model.predict(new).log_feasible, exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("objectives", [1, 2])
+def test_improvement_counts_by_the_probability_of_being_feasible(cube: SearchSpace, objectives: int) -> None:
+    """Gardner et al. (2014), equation 2: the expectation is a product, its logarithm a sum."""
+    strategy = Predictor(cube, [Objective("loss"), Objective("time")][:objectives], (), 0)
+    codes = cube.sample(5, RNG(0))
+    strategy.tell(codes, pd.DataFrame({"loss": [3.0, 2, 5, 4, 6], "time": [4.0, 6, 3, 9, 9]}))
+    mean, std = np.full((2, objectives), 2.5), np.full((2, objectives), 0.5)
+    front = np.array([[2.0, 6.0], [3.0, 4.0], [5.0, 3.0]])[:, :objectives]
+    sure, doubtful = strategy._improvement(Outcomes(mean, std, np.array([0.0, -7.0]), {}, {}), front)
+    assert sure - doubtful == pytest.approx(7.0)
+
+
+def test_a_known_cost_beyond_all_seen_so_far_can_still_be_worth_it(cube: SearchSpace) -> None:
+    """With the worst cost seen as the reference, larger and better networks would never be evaluated."""
+
+    def costs(codes: Codes) -> pd.DataFrame:
+        return pd.DataFrame({"size": codes.sum(axis=1, dtype=float)})
+
+    strategy = Predictor(cube, [Objective("loss"), Objective("size")], (), 0, costs)
+    codes = np.eye(6, dtype=np.int8)
+    strategy.tell(codes, costs(codes).assign(loss=[3.0, 2, 5, 4, 6, 7]))
+    candidates = np.array([[1.0, 9.0], [2.5, 1.0], [6.0, 18.0]])
+    outcomes = Outcomes(candidates, np.zeros((3, 2)), np.zeros(3), {}, {})
+    growth = np.exp(strategy._improvement(outcomes, np.array([[2.0, 1.0]])))
+    # The box reaches from the front, (2, 1), to the worst loss seen, 7, and the largest size known, 18.
+    assert growth == pytest.approx([(2 - 1) / 5 * (18 - 9) / 17, 0, 0], abs=1e-12)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
