@@ -85,6 +85,8 @@ class RunStore:
 
     def __init__(self, path: Path):
         self.path = path
+        #: what was read last, and the time and size of the file then
+        self._read: tuple[tuple[int, int], History] | None = None
 
     def create(self) -> None:
         """Make the empty file; it must not exist."""
@@ -117,13 +119,20 @@ class RunStore:
                 connection.executemany("INSERT INTO trials VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def history(self) -> History:
-        """Read everything back.
+        """Read everything back; what was read before is returned as long as the file has not changed.
 
         Raises:
             NasError: the file is missing or damaged.
         """
         if not self.path.is_file():
             raise NasError(f"{self.path} is missing; the run cannot be read")
+        stat = self.path.stat()
+        state = stat.st_mtime_ns, stat.st_size
+        if self._read is None or self._read[0] != state:
+            self._read = state, self._read_all()
+        return self._read[1]
+
+    def _read_all(self) -> History:
         with self._connection() as connection:
             version = self._version(connection)
             if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
