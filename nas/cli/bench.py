@@ -133,7 +133,8 @@ def _print(result: BenchResult) -> None:
     seeds = result.plan.seed_range
     counted = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
     out.print(f"{counted} from {seeds[0]} on: mean, half of its 95 % interval, std of one search.")
-    out.print("Budget in evaluations; ask+tell for one evaluation.")
+    out.print("Budget in evaluations; ask+tell is for one evaluation.")
+    out.print("Measured: ask+tell, and the accuracies, which are looked up in the table.")
 
 
 def _table(result: BenchResult, benchmark: str, quantity: str) -> Table | None:

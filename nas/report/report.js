@@ -252,7 +252,9 @@ function fail(message) {
             "",
             isNumber(random?.hypervolume)
               ? `random search: ${random.hypervolume.toPrecision(4)} after ${number(random.evaluations, 0)}`
-              : "larger is better",
+              : data.objectives.some((objective) => objective.origin === "predicted")
+                ? "of predicted values, larger is better"
+                : "larger is better",
           ),
         );
       }

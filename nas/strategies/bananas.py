@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from nas.cost.objectives import Constraint, Objective, losses
-from nas.space import Codes, SearchSpace
-from nas.strategies.base import Costs, Strategy
+from nas.cost.objectives import losses
+from nas.space import Codes
+from nas.strategies.base import Strategy
 from nas.strategies.ensemble import Ensemble
 from nas.strategies.gp import best_and_spread
 from nas.strategies.nsga2 import survival_order
@@ -40,15 +40,8 @@ class Bananas(Strategy):
     #: evaluations that an ensemble is trained on at most (`best_and_spread`)
     memory = 1000
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        objectives: Sequence[Objective],
-        constraints: Sequence[Constraint],
-        seed: int,
-        costs: Costs | None = None,
-    ):
-        super().__init__(space, objectives, constraints, seed, costs)
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
         self._codes = self._none
         self._points, self._excess = np.zeros((0, len(self.objectives))), np.zeros(0)
         self._exact = np.array([objective.metric in self.free for objective in self.objectives])

@@ -10,7 +10,7 @@ import pandas as pd
 
 from nas.space import Codes
 from nas.strategies.base import Strategy
-from nas.strategies.nsga2 import survival_order
+from nas.strategies.nsga2 import a_tenth, survival_order
 
 
 class RegularizedEvolution(Strategy):
@@ -38,8 +38,7 @@ class RegularizedEvolution(Strategy):
 
     @property
     def population_size(self) -> int:
-        smallest, largest = self.population_sizes
-        return min(max(smallest, len(self._known) // 10), largest)
+        return a_tenth(len(self._known), self.population_sizes)
 
     @property
     def batch_size(self) -> int:

@@ -39,8 +39,7 @@ class NSGA2(Strategy):
 
     @property
     def population_size(self) -> int:
-        smallest, largest = self.population_sizes
-        return min(max(smallest, len(self._known) // 10), largest)
+        return a_tenth(len(self._known), self.population_sizes)
 
     @property
     def batch_size(self) -> int:
@@ -74,6 +73,12 @@ class NSGA2(Strategy):
     def _survivors(self, points: npt.NDArray[np.float64], excess: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
         """The indices of the next population, the fittest first."""
         return survival_order(points, excess)[: self.population_size]
+
+
+def a_tenth(evaluations: int, limits: tuple[int, int]) -> int:
+    """Return a population size: a tenth of the evaluations so far, within the limits."""
+    smallest, largest = limits
+    return min(max(smallest, evaluations // 10), largest)
 
 
 def survival_order(points: npt.NDArray[np.float64], excess: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from nas.cost import is_on_front
-from nas.cost.objectives import Constraint, Objective, losses
-from nas.space import Codes, SearchSpace
+from nas.cost.objectives import losses
+from nas.space import Codes
 from nas.strategies.acquisition import expected_hypervolume_improvement, log_expected_improvement
-from nas.strategies.base import Costs, Strategy
+from nas.strategies.base import Strategy
 from nas.strategies.gp import best_and_spread
 from nas.strategies.nsga2 import survival_order
 from nas.strategies.outcome import Inputs, OutcomeModel, Outcomes
@@ -48,16 +48,9 @@ class Predictor(Strategy):
     #: evaluations that a model is fitted to at most (`best_and_spread`); O(memory^3)
     memory = 500
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        objectives: Sequence[Objective],
-        constraints: Sequence[Constraint],
-        seed: int,
-        costs: Costs | None = None,
-    ):
-        super().__init__(space, objectives, constraints, seed, costs)
-        self._codes = np.zeros((0, len(space.decisions)), dtype=np.int8)
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._codes = self._none
         self._metrics = pd.DataFrame()
         self._points, self._excess = np.zeros((0, len(self.objectives))), np.zeros(0)
         self._exact = np.array([objective.metric in self.free for objective in self.objectives])
