@@ -62,13 +62,13 @@ def evaluate(
     Raises:
         NasError: an unknown name, or codes that do not belong to the space.
     """
-    from nas.hardware import load_target
+    from nas.search.device import targets_of
     from nas.search.problem import Problem
 
     found = _space(space)
     judge = _estimator(estimator) if isinstance(estimator, str) else estimator
-    device = load_target(target) if isinstance(target, str) else target
-    return Problem(found, (), (), judge, device).evaluate(_codes(found, codes))
+    devices = targets_of(target) if isinstance(target, str) else (target,) if target else ()
+    return Problem(found, (), (), judge, devices).evaluate(_codes(found, codes))
 
 
 def compare(architectures: Sequence[str | NetworkSpec], target: Target | str | None = None) -> pd.DataFrame:
@@ -104,6 +104,8 @@ def search(
     start_from: Sequence[str] = (),
     learn_from: Sequence[str] = (),
     objectives: Sequence[str] = (),
+    confidence: float | None = None,
+    verify: int = 0,
     data: str | PathLike[str] | None = None,
     out: str | PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
@@ -112,6 +114,7 @@ def search(
 
     Args:
         space: name of a space, or path of a space file.
+        target: name or profile folder of a target; several are separated by commas.
         scheduler: trains networks shortly first: "asha", "pareto-asha", "hyperband"; "none": all of them fully.
         budget: networks evaluated, those of `start_from` included; with a scheduler, the epochs of so many full
             trainings.
@@ -120,6 +123,8 @@ def search(
             fronts ("RUN"), or those of a CSV file with a column `code`.
         learn_from: runs of the same problem, and CSV files, whose results are known from the start and cost no budget.
         objectives: metrics to optimise, e.g. "error", "macs"; by default accuracy and latency, or MACs.
+        confidence: with what probability bounds on a target's predictions are to be met.
+        verify: networks of the front that are measured on the real machine at the end.
         data: folder of the data an estimator reads; by default the one NAS_DATA names.
         out: the run directory to make; by default an unused name under runs/.
         on_progress: called after every batch.
@@ -132,7 +137,7 @@ def search(
 
     values = {
         "space": str(space), "target": target, "strategy": strategy, "estimator": estimator,
-        "scheduler": scheduler, "budget": budget, "seed": seed,
+        "scheduler": scheduler, "budget": budget, "seed": seed, "confidence": confidence, "verify": verify,
         "max_latency_ms": max_latency_ms, "max_params": max_params, "max_macs": max_macs,
         "max": dict(max or {}), "min": dict(min or {}), "start_from": tuple(start_from),
         "learn_from": tuple(learn_from), "objectives": tuple(objectives), "data": None if data is None else str(data),

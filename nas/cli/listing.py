@@ -11,6 +11,7 @@ import typer
 from nas.cli.console import console, plain_table, print_json
 from nas.cli.networks import check_networks, list_networks
 from nas.cli.show_space import size_text
+from nas.cli.targets import print_targets, target_rows
 from nas.errors import NasError
 
 
@@ -30,6 +31,7 @@ def list_names(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
     pattern: Annotated[str | None, typer.Argument(help="Networks only: part of a name, or e.g. 'resnet*'.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Networks only: published counts beside ours.")] = False,
+    space: Annotated[str | None, typer.Option(help="Targets only: those that predict for this space.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """List what is installed: spaces, targets, strategies, schedulers, estimators, benchmarks or networks.
@@ -43,11 +45,15 @@ def list_names(
         return
     if check or pattern is not None:
         raise NasError(f"{'--check' if check else pattern!r} goes with `nas list networks` only")
-    rows = _ROWS[kind]()
+    if space is not None and kind is not Kind.TARGETS:
+        raise NasError("--space goes with `nas list targets` only")
+    rows = target_rows(space) if kind is Kind.TARGETS else _ROWS[kind]()
     if as_json:
         print_json(rows)
     elif kind is Kind.SPACES:
         _print_spaces(rows)
+    elif kind is Kind.TARGETS:
+        print_targets(rows)
     else:
         _print_table(rows)
 
@@ -102,27 +108,6 @@ def _spaces() -> list[dict[str, Any]]:
     return rows
 
 
-def _targets() -> list[dict[str, Any]]:
-    from nas.hardware import load_target, target_names
-
-    rows = []
-    for name in target_names():
-        target = load_target(name)
-        profile = target.profile
-        rows.append(
-            {
-                "target": name,
-                "device": profile.description,
-                "runtime": f"{profile.runtime} {profile.runtime_commit}",
-                "threads": profile.threads,
-                "precision": profile.precision,
-                "latency": f"predicted; {target.held_out_text}",
-                "valid for": profile.valid_for,
-            }
-        )
-    return rows
-
-
 def _strategies() -> list[dict[str, Any]]:
     return _described("strategies", "strategy")
 
@@ -158,7 +143,6 @@ def _described(group: str, heading: str) -> list[dict[str, Any]]:
 
 _ROWS = {
     Kind.SPACES: _spaces,
-    Kind.TARGETS: _targets,
     Kind.STRATEGIES: _strategies,
     Kind.SCHEDULERS: _schedulers,
     Kind.ESTIMATORS: _estimators,

@@ -56,16 +56,19 @@ def finish(run: Run, as_json: bool, rows: int, preview: bool = False) -> None:
 
 def print_preview(problem: Problem) -> None:
     """Say what is about to be searched, before anything is spent."""
-    from nas.search.metrics import bound_text
+    from nas.search.metrics import METRICS, bound_text
 
     out = console()
     preview, space = problem.preview, problem.space
     size = f"{preview.size:,} networks, {len(space.decisions)} decisions"
     out.print(f"Space     {space.name}: {space.description}; {size}")
-    if problem.target is not None:
-        profile = problem.target.profile
-        out.print(f"Target    {problem.target.name}: {profile.description}, {profile.runtime} {profile.runtime_commit}")
-        out.print(f"Latency   predicted; {problem.target.held_out_text}")
+    for target in problem.targets:
+        of_target = [device for device in problem.devices if device.target == target.name]
+        settings = dict.fromkeys(device.fitted.fit.setting for device in of_target)
+        out.print(f"Target    {target.name}: {target.profile.description}; {'; '.join(settings)}")
+        for device in of_target:
+            label = METRICS[device.fitted.metric].label.capitalize()
+            out.print(f"{label:9s} predicted; {device.fitted.held_out_text}")
     if problem.estimator is not None and problem.about_estimator is not None:
         out.print(f"Accuracy  {problem.estimator.origin}; {problem.about_estimator.note}")
     out.print(ranges_table(problem))
@@ -160,10 +163,27 @@ def print_results(run: Run, rows: int) -> None:
         counts = points["learned_from"][points["learned_from"] != ""].value_counts(sort=False)
         known = [f"{n} {source_text(str(name))}" for name, n in counts.items()]
         out.print(f"* known before the search: {', '.join(known)}")
-    for line in reported(run):
+    for line in [*reported(run), *_verified_lines(run)]:
         out.print(line)
     for _, row in run.published().iterrows():
         out.print(f"{row['name']}  {row['code']}\n  {figures_text(problem, row)}\n  {standing_text(run, row)}")
+
+
+def _verified_lines(run: Run) -> Iterator[str]:
+    """What was measured of points of the front, and how far off the predictions were on the whole."""
+    from nas.search.verify import verified, verified_text
+
+    found = verified(run)
+    if found is None:
+        return
+    for _, row in found.iterrows():
+        yield f"Measured  #{row['point']} {verified_text(row)}"
+    inside = int(found["measured_ms"].between(found["low_ms"], found["high_ms"]).sum())
+    off = found["error_percent"].abs()
+    yield (
+        f"          predictions are off by {off.mean():.1f} % on average, {off.max():.1f} % at most; {inside} of "
+        f"{len(found)} measurements are inside the 90 % interval"
+    )
 
 
 def reported(run: Run) -> Iterator[str]:
@@ -184,7 +204,9 @@ def reported(run: Run) -> Iterator[str]:
 
 def result_of(run: Run) -> dict[str, Any]:
     """Return what `--json` prints."""
-    preview = run.problem.preview
+    from nas.search.verify import verified
+
+    preview, measured = run.problem.preview, verified(run)
     return {
         "run": str(run.path),
         "config": run.config.model_dump(),
@@ -202,5 +224,6 @@ def result_of(run: Run) -> dict[str, Any]:
         "known": len(run.known),
         "hypervolume": run.hypervolume,
         "front": records(run.front),
+        "verified": None if measured is None else records(measured),
         "published": records(run.published()),
     }

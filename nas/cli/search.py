@@ -12,7 +12,9 @@ from nas.cli.results import finish
 
 def search(
     space: Annotated[str | None, typer.Option(help="Search space, e.g. mbconv, or a space file.yaml.")] = None,
-    target: Annotated[str | None, typer.Option(help="Hardware target, e.g. pixel4.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Hardware target, e.g. pixel4; several: pixel4,raspi4; or a profile folder.")
+    ] = None,
     strategy: Annotated[
         str | None, typer.Option(help="Strategy, e.g. nsga2 (default), evolution, auto; see `nas list strategies`.")
     ] = None,
@@ -29,6 +31,13 @@ def search(
     data: Annotated[Path | None, typer.Option(help="Folder of an estimator's data (default: $NAS_DATA).")] = None,
     objectives: Annotated[
         str | None, typer.Option(help="Metrics to optimise, e.g. error,macs (default: error and latency or MACs).")
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(help="Probability with which bounds on a target's predictions are to be met, e.g. 0.9."),
+    ] = None,
+    verify: Annotated[
+        int | None, typer.Option(help="Measure so many networks of the front on the real machine at the end.")
     ] = None,
     max_latency: Annotated[str | None, typer.Option(help="Upper bound with unit, e.g. 20ms.")] = None,
     max_params: Annotated[str | None, typer.Option(help="Upper bound, e.g. 5.3M.")] = None,
@@ -74,7 +83,7 @@ def search(
         "space": space, "target": target, "strategy": strategy, "estimator": estimator, "max_latency": max_latency,
         "max_params": max_params, "max_macs": max_macs, "budget": budget, "seed": seed, "out": out,
         "start_from": start_from or None, "learn_from": learn_from or None, "max": upper or None, "min": lower or None,
-        "data": data, "objectives": objectives, "scheduler": scheduler,
+        "data": data, "objectives": objectives, "confidence": confidence, "verify": verify, "scheduler": scheduler,
     }  # fmt: skip
     settings = (read_settings(config) if config is not None else {}) | settings_of(options)
     folder = settings.pop("out", None)

@@ -9,7 +9,7 @@ from nas.cli.console import console, plain_table, print_json
 from nas.cli.results import ranges_table
 
 if TYPE_CHECKING:
-    from nas.search.about_space import AboutSpace
+    from nas.search.about_space import AboutSpace, TargetOnSpace
     from nas.search.declaration import DecisionLine
     from nas.space import SearchSpace
 
@@ -55,12 +55,23 @@ def _print(about: AboutSpace) -> None:
     if not about.accuracy:
         out.print("Accuracy  no estimator covers this space, so `nas search` cannot search it")
     for target in about.targets:
-        if target.range_ms is None:
-            out.print(f"Target    {target.name}: not covered: {target.note}")
-        else:
-            low, high = target.range_ms
-            within = "" if target.reached else "within "
-            out.print(f"Target    {target.name}: {within}{low:.1f} to {high:.1f} ms (predicted); {target.note}")
+        if target.ranges:
+            out.print(f"Target    {target.name}: {_predicted(target)} (predicted); {target.note}")
+    others = [target.name for target in about.targets if not target.ranges]
+    if others:
+        out.print(f"          not covered by {', '.join(others)}")
+
+
+def _predicted(target: TargetOnSpace) -> str:
+    """The quantities that a target predicts, with their limits where these are known."""
+    from nas.search.metrics import METRICS
+
+    words, within = [], "" if target.reached else "within "
+    for name, limits in target.ranges.items():
+        metric = METRICS[name]
+        between = f" {within}{metric.number(limits[0])} to {metric.text(limits[1])}" if limits else ""
+        words.append(f"{metric.label}{between}")
+    return ", ".join(words)
 
 
 def _choices(line: DecisionLine) -> str:

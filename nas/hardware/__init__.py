@@ -1,10 +1,13 @@
-"""Target profiles and latency predictors."""
+"""Target profiles and predictors of what is measured on hardware."""
 
+from nas.hardware.calibration import Calibration
+from nas.hardware.linear import LinearPredictor
 from nas.hardware.lookup import LookupPredictor
-from nas.hardware.predictor import LatencyPredictor, LinearPredictor
-from nas.hardware.target import Profile, Target, load_target, read_target, target_names
+from nas.hardware.predictor import AdditivePredictor, LatencyPredictor
+from nas.hardware.profile import Fit, HeldOut, MeasuringSetup, Profile
+from nas.hardware.target import Fitted, Target, load_target, read_target, target_names
 
 __all__ = [
-    "LatencyPredictor", "LinearPredictor", "LookupPredictor", "Profile", "Target", "load_target", "read_target",
-    "target_names",
+    "AdditivePredictor", "Calibration", "Fit", "Fitted", "HeldOut", "LatencyPredictor", "LinearPredictor",
+    "LookupPredictor", "MeasuringSetup", "Profile", "Target", "load_target", "read_target", "target_names",
 ]  # fmt: skip

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from nas.errors import NasError
+from nas.hardware.calibration import Calibration
 from nas.hardware.features import FUSED_ACTIVATIONS
-from nas.hardware.predictor import Array, LatencyPredictor, NotNegative
+from nas.hardware.predictor import AdditivePredictor, Array, NotNegative
+from nas.hardware.predictor_file import read_model, write_whole
 from nas.space import ABSENT, Block, BlockTable, NetworkSpec, SearchSpace
 from nas.space.layer import Layer
 
@@ -59,11 +62,11 @@ class MeasuredBlock(BaseModel):
 
 
 class LookupParameters(BaseModel):
-    """The table of a `LookupPredictor`, as stored in a profile's predictor.json."""
+    """The table of a `LookupPredictor`, as stored in its file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["lookup"]
+    kind: Literal["lookup"] = "lookup"
     #: which blocks were measured, in words
     covers: str
     #: half of a 90 % interval in standard deviations
@@ -80,17 +83,27 @@ class LookupParameters(BaseModel):
         return self
 
 
-class LookupPredictor(LatencyPredictor):
+class LookupPredictor(AdditivePredictor):
     """latency = sum of the measured times of the blocks; what was not measured is refused, never guessed.
 
     A table says nothing of how the errors of blocks go together. The standard deviation of a sum is at most the sum of
     the standard deviations, reached when all errors rise and fall together; that bound is what is predicted.
     """
 
+    kind = "lookup"
+
     def __init__(self, parameters: LookupParameters):
-        self.interval_width = parameters.interval_width
+        self.parameters = parameters
+        self.calibration = Calibration.normal(parameters.interval_width)
         self.covers = parameters.covers
         self._measured = {block.kernels: (block.mean, block.std) for block in parameters.blocks}
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        return cls(read_model(LookupParameters, path))
+
+    def write(self, path: Path) -> None:
+        write_whole(path, (self.parameters.model_dump_json(indent=1) + "\n").encode())
 
     def predict(self, space: SearchSpace, codes: npt.NDArray[np.integer]) -> tuple[Array, Array]:
         """Return mean and standard deviation, float[n] each, of the networks of a space.

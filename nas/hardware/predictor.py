@@ -1,17 +1,20 @@
-"""Latency predictors: architecture in, milliseconds with uncertainty out."""
+"""What every predictor of latency, energy or another quantity measured on a device can do."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import lru_cache
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
-from nas.hardware.features import LAYER_FEATURES, kernel_features
-from nas.space import Block, BlockTable, NetworkSpec, SearchSpace
+from nas import registry
+from nas.errors import NasError, UnknownNameError
+from nas.hardware.calibration import Calibration
+from nas.hardware.predictor_file import kind_of
+from nas.space import Block, NetworkSpec, SearchSpace
 
 Array = npt.NDArray[np.float64]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -19,108 +22,83 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class LatencyPredictor(ABC):
-    """Predicts latency in ms. `interval_width` times the standard deviation is half of a 90 % interval."""
+    """Architecture in, latency in ms (or energy in mJ, images/s, ...) with uncertainty out.
 
-    interval_width: float
-
-    @abstractmethod
-    def predict(self, space: SearchSpace, codes: npt.NDArray[np.integer]) -> tuple[Array, Array]:
-        """Return mean and standard deviation, float[n] each, of the networks of a space."""
-
-    @abstractmethod
-    def predict_spec(self, spec: NetworkSpec) -> tuple[float, float]:
-        """Return mean and standard deviation of any network."""
-
-    @abstractmethod
-    def block_ms(self, block: Block) -> float:
-        """Return the share of the latency that one block is charged."""
-
-    @abstractmethod
-    def bounds(self, space: SearchSpace) -> tuple[float, float]:
-        """Return the smallest and largest mean latency in a space."""
-
-    def interval(self, mean: Array, std: Array) -> tuple[Array, Array]:
-        """Return the ends of the 90 % interval of a new measurement; latency is never below 0."""
-        half = self.interval_width * std
-        return np.maximum(mean - half, 0.0), mean + half
-
-
-class LinearParameters(BaseModel):
-    """Fitted coefficients of a `LinearPredictor`, as stored in a profile's predictor.json."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    kind: Literal["linear-kernels"]
-    features: tuple[str, ...]
-    #: milliseconds for one unit of each feature: posterior mean and covariance
-    mean: tuple[NotNegative, ...]
-    covariance: tuple[tuple[Finite, ...], ...]
-    #: standard deviation of a measurement around the model, as a share of the latency
-    relative_noise: NotNegative
-    #: half of a 90 % interval in standard deviations
-    interval_width: NotNegative
-
-    @model_validator(mode="after")
-    def _consistent(self) -> LinearParameters:
-        unknown = [name for name in self.features if name not in LAYER_FEATURES]
-        if unknown:
-            raise ValueError(f"unknown feature {unknown[0]!r}; valid: {', '.join(LAYER_FEATURES)}")
-        count = len(self.features)
-        if len(self.mean) != count or len(self.covariance) != count or any(len(r) != count for r in self.covariance):
-            raise ValueError(f"{count} features need {count} means and a {count}×{count} covariance")
-        if len(set(self.features)) != count:
-            raise ValueError("a feature is named twice")
-        covariance = np.array(self.covariance)
-        scale = np.abs(covariance).max()
-        if not np.allclose(covariance, covariance.T, rtol=1e-9, atol=1e-12 * scale):
-            raise ValueError("the covariance is not symmetric")
-        if np.linalg.eigvalsh(covariance).min() < -1e-9 * scale:
-            raise ValueError("the covariance has a negative variance")
-        return self
-
-
-class LinearPredictor(LatencyPredictor):
-    """latency = features · coefficients, with the uncertainty of the coefficients and of a measurement.
-
-    The features are additive over blocks, so a set of networks costs one gather a group of decisions:
-    mean = x·m, variance = x'Cx + (relative_noise · mean)², for posterior mean m and covariance C of the coefficients.
+    `mean` and `std` are those of a new measurement; `calibration` says how measurements spread around them.
     """
 
-    def __init__(self, parameters: LinearParameters):
-        self.features = parameters.features
-        self.interval_width = parameters.interval_width
-        self._mean = np.array(parameters.mean)
-        self._covariance = np.array(parameters.covariance)
-        self._noise = parameters.relative_noise
+    #: what it is registered as in the group `nas.predictors`; its file says so
+    kind: ClassVar[str]
+    calibration: Calibration
 
+    @abstractmethod
     def predict(self, space: SearchSpace, codes: npt.NDArray[np.integer]) -> tuple[Array, Array]:
-        return self._from_features(_feature_table(space, self.features).sum(codes))
+        """Return mean and standard deviation, float[n] each, of the networks of a space.
 
+        Raises:
+            NasError: it says nothing of this space, or of one of these networks.
+        """
+
+    @abstractmethod
     def predict_spec(self, spec: NetworkSpec) -> tuple[float, float]:
-        mean, std = self._from_features(kernel_features(spec.layers(), self.features)[None])
-        return float(mean[0]), float(std[0])
+        """Return mean and standard deviation of one network.
 
+        Raises:
+            NasError: it says nothing of this network.
+        """
+
+    @abstractmethod
+    def write(self, path: Path) -> None:
+        """Write what `read` reads."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file that `write` has written; nothing in it is ever executed.
+
+        Raises:
+            NasError: it cannot be read or is malformed; names the file and the place.
+        """
+
+    def bounds(self, space: SearchSpace) -> tuple[float, float] | None:
+        """Return the smallest and largest mean in a space, None where they are not known without trying all."""
+        return None
+
+    def interval(self, mean: Array, std: Array, level: float = 0.9) -> tuple[Array, Array]:
+        """Return the ends of the interval that holds a share `level` of measurements; never below 0."""
+        return self.quantile(mean, std, (1 - level) / 2), self.quantile(mean, std, (1 + level) / 2)
+
+    def quantile(self, mean: Array, std: Array, level: float) -> Array:
+        """Return float[n], what a share `level` of measurements stays below; never below 0."""
+        return np.maximum(np.round(mean + self.calibration.quantile(level) * std, 9), 0.0)
+
+    def probability_below(self, mean: Array, std: Array, bound: float) -> Array:
+        """Return float[n], the probability that a measurement is at most `bound`."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = np.where(std > 0, (bound - mean) / std, np.where(mean <= bound, 1e9, -1e9))
+        return np.round(self.calibration.probability(z), 6)
+
+
+class AdditivePredictor(LatencyPredictor):
+    """A predictor that charges every block its share, whatever stands beside it."""
+
+    @abstractmethod
     def block_ms(self, block: Block) -> float:
-        return float(kernel_features(block.layers(), self.features) @ self._mean)
+        """Return the share of one block.
 
-    def bounds(self, space: SearchSpace) -> tuple[float, float]:
-        milliseconds = _block_features(space, self.features) @ self._mean
-        low, high = space.bounds(BlockTable(space.vocabulary, milliseconds[:, None]))
-        return round(float(low[0]), 9), round(float(high[0]), 9)
-
-    def _from_features(self, features: Array) -> tuple[Array, Array]:
-        mean = features @ self._mean
-        variance = np.einsum("nf,nf->n", features @ self._covariance, features) + (self._noise * mean) ** 2
-        # To the picosecond: the last digits of a matrix product differ with the processor and the number of rows.
-        return np.round(mean, 9), np.round(np.sqrt(variance), 9)
+        Raises:
+            NasError: it says nothing of this block.
+        """
 
 
-@lru_cache(maxsize=8)
-def _block_features(space: SearchSpace, names: tuple[str, ...]) -> Array:
-    """Return float[V, F], the features of every block of the vocabulary."""
-    return np.array([kernel_features(block.layers(), names) for block in space.vocabulary.blocks])
+def read_predictor(path: Path) -> LatencyPredictor:
+    """Read a predictor's file, of whatever registered kind.
 
-
-@lru_cache(maxsize=32)
-def _feature_table(space: SearchSpace, names: tuple[str, ...]) -> BlockTable:
-    return BlockTable(space.vocabulary, _block_features(space, names))
+    Raises:
+        NasError: it cannot be read, is malformed, or of an unknown kind.
+    """
+    kind = kind_of(path)
+    if kind not in registry.names("predictors"):
+        raise NasError(f"{path}: kind: {UnknownNameError('predictor', kind, registry.names('predictors'))}")
+    predictor: LatencyPredictor = registry.load("predictors", kind).read(path)
+    return predictor

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from nas.errors import NasError
+from nas.report.page import write_page
 from nas.search.comparison import Comparison
 from nas.search.metrics import METRICS
 
@@ -26,20 +25,8 @@ def write_comparison(comparison: Comparison, path: Path) -> Path:
     Raises:
         NasError: the file cannot be written.
     """
-    notes = "".join(f"<p>{html.escape(line)}</p>" for line in [*comparison.notes, *comparison.sources])
-    plots = figure(comparison).to_html(full_html=False, include_plotlyjs=True)
-    title = html.escape("nas compare " + " ".join(map(str, comparison.rows.index)))
-    page = (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title></head>\n'
-        f'<body style="font-family: sans-serif"><h1 style="font-size: 1.1em">{title}</h1>\n'
-        f"{plots}\n{notes}</body></html>\n"
-    )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise NasError(f"cannot write {path}: {error.strerror or error}") from None
-    return path
+    title = "nas compare " + " ".join(map(str, comparison.rows.index))
+    return write_page(title, figure(comparison), [*comparison.notes, *comparison.sources], path)
 
 
 def figure(comparison: Comparison) -> go.Figure:

@@ -33,7 +33,7 @@ def write_report(run: Run) -> Path:
 
 def report_data(run: Run) -> html.ReportData:
     """Return all that the report of a run shows."""
-    problem, target = run.problem, run.problem.target
+    problem = run.problem
     history = run.hypervolume_history()
     return html.ReportData(
         run=html.RunInfo(
@@ -42,10 +42,13 @@ def report_data(run: Run) -> html.ReportData:
         space=html.SpaceInfo(
             name=problem.space.name, size=problem.space.size, decisions=len(problem.space.decisions)
         ),
-        target=None if target is None else html.TargetInfo(
-            name=target.name, description=target.profile.description, source=target.profile.source,
-            held_out=target.held_out_text,
-        ),
+        targets=[
+            html.TargetInfo(
+                name=device.target, description=target.profile.description, source=device.fitted.fit.source,
+                quantity=METRICS[device.fitted.metric].label, held_out=device.fitted.held_out_text,
+            )
+            for target in problem.targets for device in problem.devices if device.target == target.name
+        ],
         objectives=[
             html.Objective(
                 metric=o.metric, label=METRICS[o.metric].label, unit=METRICS[o.metric].unit,
@@ -75,7 +78,7 @@ def report_data(run: Run) -> html.ReportData:
             for e, h, b in history.itertuples(index=False)
         ],
         published=_published(run),
-        provenance=[*_provenance(problem), *_spending(run)],
+        provenance=[*_provenance(problem), *_verified(run), *_spending(run)],
     )  # fmt: skip
 
 
@@ -88,6 +91,8 @@ def command(run: Run) -> str:
     for name in config.learn_from:
         words += ["--learn-from", name]
     words += ["--target", config.target] if config.target else []
+    words += ["--confidence", f"{config.confidence:.10g}"] if config.confidence else []
+    words += ["--verify", str(config.verify)] if config.verify else []
     words += ["--estimator", config.estimator]
     words += ["--data", config.data] if config.data else []
     words += ["--objectives", ",".join(config.objectives)] if config.objectives else []
@@ -107,8 +112,8 @@ def _origin(problem: Problem, metric: str) -> html.Origin:
 
 
 def _note(problem: Problem, metric: str) -> str:
-    if metric == "latency_ms" and problem.target is not None:
-        return problem.target.held_out_text
+    if device := problem.device_of(metric):
+        return device.fitted.held_out_text
     if problem.estimator is not None and problem.about_estimator is not None:
         if metric == problem.estimator.metrics[0]:
             return problem.about_estimator.note
@@ -158,10 +163,11 @@ def _intervals(problem: Problem, row: pd.Series) -> dict[str, tuple[float, float
 
 def _blocks(problem: Problem, code: str) -> list[html.Block]:
     """Blocks of a network, equal ones in a row together."""
-    rows = []
+    rows, device = [], problem.main_device
     nodes = problem.space.spec(code).nodes
     for (part, block), group in groupby((node.part, node.block) for node in nodes):
         repeats = len(list(group))
+        share = device.fitted.block_ms(block) if device and device.fitted.metric == "latency_ms" else None
         rows.append(
             html.Block(
                 stage=part,
@@ -171,7 +177,7 @@ def _blocks(problem: Problem, code: str) -> list[html.Block]:
                 repeats=repeats,
                 params=repeats * block.params,
                 macs=repeats * block.macs,
-                latency_ms=repeats * problem.target.predictor.block_ms(block) if problem.target else None,
+                latency_ms=None if share is None else repeats * share,
             )
         )
     return rows
@@ -206,6 +212,20 @@ def _published(run: Run) -> list[html.PublishedNetwork]:
     return networks
 
 
+def _verified(run: Run) -> list[html.Provenance]:
+    """What was measured of points of the front."""
+    from nas.search.verify import verified, verified_text
+
+    found = verified(run)
+    rows = [] if found is None else [row for _, row in found.iterrows()]
+    return [
+        html.Provenance(
+            what=f"latency of #{row['point']}", origin="measured", text=verified_text(row), source=str(row["target"])
+        )
+        for row in rows
+    ]
+
+
 def _spending(run: Run) -> list[html.Provenance]:
     """What a scheduler spent the budget on."""
     scheduler, full = run.config.scheduler, run.problem.full_epochs
@@ -233,16 +253,15 @@ def _provenance(problem: Problem) -> list[html.Provenance]:
                 source=problem.about_estimator.source,
             )
         )
-    if problem.target is not None:
-        profile = problem.target.profile
+    for device in problem.devices:
+        fit = device.fitted.fit
+        missing = f"; not measured: {fit.not_measured}" if fit.not_measured else ""
         rows.append(
             html.Provenance(
-                what=f"latency on {profile.name}",
+                what=f"{METRICS[device.fitted.metric].label} on {device.target}",
                 origin="predicted",
-                text=f"{problem.target.held_out_text}; fitted on {profile.fitted_on}; "
-                f"not measured: {profile.not_measured}",
-                source=f"{profile.source}; {profile.device}, {profile.processor}, {profile.runtime} "
-                f"{profile.runtime_commit}, {profile.precision}, measured {profile.measured}",
+                text=f"{device.fitted.held_out_text}; fitted on {fit.fitted_on}{missing}",
+                source=f"{fit.source}; {fit.setting}, measured {fit.measured}",
             )
         )
     return rows

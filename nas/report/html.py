@@ -52,10 +52,11 @@ class SpaceInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetInfo:
-    """The device; `held_out` says how well its latency predictor does on networks it has not seen."""
+    """A device and a quantity of it; `held_out` says how well that is predicted of networks not seen."""
 
     name: str
     description: str
+    quantity: str
     source: str
     held_out: str
 
@@ -169,7 +170,7 @@ class ReportData:
 
     run: RunInfo
     space: SpaceInfo
-    target: TargetInfo | None
+    targets: Sequence[TargetInfo]
     objectives: Sequence[Objective]
     columns: Sequence[Column]
     constraints: Sequence[Constraint]

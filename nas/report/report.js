@@ -168,14 +168,21 @@ function fail(message) {
   // ---------------------------------------------------------------- header and key figures
 
   function drawHeader() {
-    const target = data.target;
     const facts = [
       [
         "Search space",
         [data.space.name, ": ", bigNumber(data.space.size), ` networks from ${data.space.decisions} decisions`],
       ],
-      target && ["Target", [[target.name, target.description].filter(Boolean).join(": ")]],
-      target && ["Latency from", [[target.source, target.held_out].filter(Boolean).join("; ")]],
+      ...data.targets.flatMap((target, i) => [
+        target.name !== data.targets[i - 1]?.name && [
+          "Target",
+          [[target.name, target.description].filter(Boolean).join(": ")],
+        ],
+        [
+          `${target.quantity[0].toUpperCase()}${target.quantity.slice(1)} from`,
+          [[target.source, target.held_out].filter(Boolean).join("; ")],
+        ],
+      ]),
       data.constraints.length && [
         "Budget",
         [data.constraints.map((c) => `${c.label} at ${c.upper != null ? "most" : "least"} ${budget(c)}`).join(", ")],

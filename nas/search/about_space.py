@@ -19,13 +19,13 @@ class TargetOnSpace:
     """What a target's predictor says of a space.
 
     Args:
-        range_ms: limits of the latency in the space in ms, None where the predictor says nothing.
+        ranges: by metric the limits in the space, None where they are not known; empty where nothing is predicted.
         reached: whether networks at the limits exist.
         note: what the predictions are valid for, or why there are none.
     """
 
     name: str
-    range_ms: tuple[float, float] | None
+    ranges: Mapping[str, tuple[float, float] | None]
     reached: bool
     note: str
 
@@ -71,8 +71,9 @@ def _accuracy(space: SearchSpace) -> dict[str, str]:
 
 def _on_target(space: SearchSpace, target: Target) -> TargetOnSpace:
     try:
-        limits = target.predictor.bounds(space)
+        fits = target.on(space)
+        limits = {metric: fitted.predictor.bounds(space) for metric, fitted in fits.items()}
     except NasError as error:
-        return TargetOnSpace(target.name, None, False, str(error))
-    reached = space.bounds_attained
-    return TargetOnSpace(target.name, limits, reached, f"valid for {target.profile.valid_for}")
+        return TargetOnSpace(target.name, {}, False, str(error))
+    valid = dict.fromkeys(fitted.fit.valid_for for fitted in fits.values())
+    return TargetOnSpace(target.name, limits, space.bounds_attained, f"valid for {'; '.join(valid)}")

@@ -43,7 +43,9 @@ class Comparison:
         """What has to be known to read the predictions: their error, and where they do not hold."""
         lines = []
         if self.target is not None:
-            lines.append(f"Latency   predicted on {self.target.name}; {self.target.held_out_text}")
+            errors = _names_by(self.rows["latency_held_out"])
+            for text, names in errors.items():
+                lines.append(f"Latency   predicted on {self.target.name}; {text}{f' ({names})' * (len(errors) > 1)}")
             for reason, names in _names_by(self.rows["latency_note"]).items():
                 lines.append(f"          * {names}: {reason}")
         predicted = _names_by(self.rows["top1_note"]).items()
@@ -64,8 +66,7 @@ def compare(found: Sequence[Resolved], target: Target | None = None) -> Comparis
     if not found:
         raise NasError("no network to compare; name at least one, e.g. efficientnet_b0")
     rows = [
-        _known(network) | _accuracy(network.spec) | (_latency(network.spec, target) if target else {})
-        for network in found
+        _known(network) | _accuracy(network.spec) | (_latency(network, target) if target else {}) for network in found
     ]
     frame = pd.DataFrame(rows, index=pd.Index([_called(network) for network in found], name="network"))
     return Comparison(frame, target)
@@ -98,17 +99,24 @@ def _known(network: Resolved) -> dict[str, object]:
     }
 
 
-def _latency(spec: NetworkSpec, target: Target) -> dict[str, object]:
+def _latency(network: Resolved, target: Target) -> dict[str, object]:
     """Latency on the target; where its predictor cannot say, NaN and the reason."""
     try:
-        mean, std = target.predictor.predict_spec(spec)
+        fits = target.of(network.spec)
+        if "latency_ms" not in fits:
+            raise NasError(f"the target {target.name} has no latencies of it: {target.abilities}")
+        fitted = fits["latency_ms"]
+        mean, std = fitted.predictor.predict_spec(network.spec)
     except NasError as error:
         unknown = dict.fromkeys(("latency_ms", "latency_ms_low", "latency_ms_high"), float("nan"))
-        return unknown | {"latency_note": f"not covered: {error}"}
-    low, high = target.predictor.interval(np.array([mean]), np.array([std]))
-    macs = sum(block.macs for block in spec.blocks)
-    note = f"outside what was measured; valid for {target.profile.valid_for}" if target.extrapolates(macs) else ""
-    return {"latency_ms": mean, "latency_ms_low": low[0], "latency_ms_high": high[0], "latency_note": note}
+        return unknown | {"latency_note": f"not covered: {error}", "latency_held_out": ""}
+    low, high = fitted.predictor.interval(np.array([mean]), np.array([std]))
+    macs = sum(block.macs for block in network.spec.blocks)
+    note = f"outside what was measured; valid for {fitted.fit.valid_for}" if fitted.extrapolates(macs) else ""
+    return {
+        "latency_ms": mean, "latency_ms_low": low[0], "latency_ms_high": high[0], "latency_note": note,
+        "latency_held_out": fitted.held_out_text,
+    }  # fmt: skip
 
 
 def _accuracy(spec: NetworkSpec) -> dict[str, object]:

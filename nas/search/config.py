@@ -23,6 +23,7 @@ class SearchConfig(BaseModel):
     """Everything the options of `nas search` say.
 
     Args:
+        target: registered names or profile folders, separated by commas.
         space: a registered name; before a run is made, also the path of a space file.
         space_declaration: the content of the space file, so that a run can go on when the file is gone.
         scheduler: says how long each network is trained; `none`: fully.
@@ -33,6 +34,8 @@ class SearchConfig(BaseModel):
             `max_macs` are short for the upper bounds that are asked for most.
         start_from: networks to evaluate first; in the configuration of a run, their code strings.
         learn_from: runs and CSV files whose results are known beforehand; a run keeps a copy of those results.
+        confidence: with what probability bounds on a target's predictions are to be met; None: the prediction is.
+        verify: networks of the front to be measured on this machine when the search has ended.
         budget: networks evaluated, those of `start_from` included, those known by `learn_from` not;
             with a scheduler as many epochs as that many full trainings take.
     """
@@ -41,6 +44,8 @@ class SearchConfig(BaseModel):
 
     space: str
     target: str | None = None
+    confidence: float | None = Field(default=None, gt=0, lt=1)
+    verify: int = Field(default=0, ge=0)
     strategy: str = "nsga2"
     scheduler: str = "none"
     estimator: str = "surrogate"

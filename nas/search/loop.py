@@ -11,12 +11,14 @@ import pandas as pd
 
 from nas.errors import NasError
 from nas.search.config import SearchConfig
+from nas.search.device import lasting_names
 from nas.search.factories import make_scheduler
 from nas.search.problem import Problem
 from nas.search.run import Run
 from nas.search.seeds import seed_codes
 from nas.search.spaces import with_declaration
 from nas.search.store import FULL
+from nas.search.verify import check_verifiable, verify_front
 from nas.search.warm_start import known_results
 from nas.space import Codes
 
@@ -54,10 +56,12 @@ def start_search(config: SearchConfig, out: Path | None = None) -> Run:
     config = with_declaration(config)
     problem = Problem.from_config(config)
     problem.check_accuracy()
+    if config.verify:
+        check_verifiable(problem)
     known = known_results(config, problem)
     told = {code for source in known for code in problem.space.format(source.codes)}
     seeds = tuple(code for code in seed_codes(problem.space, config.start_from) if code not in told)
-    config = config.model_copy(update={"start_from": seeds})
+    config = config.model_copy(update={"start_from": seeds, "target": lasting_names(config.target)})
     problem.check_feasible()
     scheduler = make_scheduler(config, problem)
     seeds_cost = -(-len(seeds) * (scheduler.entry or problem.full_epochs) // problem.full_epochs)
@@ -75,14 +79,14 @@ def start_search(config: SearchConfig, out: Path | None = None) -> Run:
 
 
 def run_search(run: Run, on_progress: OnProgress | None = None) -> Run:
-    """Bring a run to its budget from wherever it stands, then write its front.
+    """Bring a run to its budget from wherever it stands, then write its front and measure what is to be verified.
 
     What was known before is told first. The networks to start from are the first batch, whatever the strategy. The
     recorded history is told to a fresh scheduler batch by batch, so a resumed run proposes exactly what it would have
     proposed without the interruption.
 
     Raises:
-        NasError: the run cannot be read or written, or its models have changed.
+        NasError: the run cannot be read or written, its models have changed, or the machine to verify on fails.
     """
     run.check_reproducible()
     problem, config = run.problem, run.config
@@ -119,4 +123,6 @@ def run_search(run: Run, on_progress: OnProgress | None = None) -> Run:
         run.store.append(first, batch, problem.space.format(codes), codes, metrics, fidelity or FULL)
         learn(codes, fidelity, metrics)
     run.write_front()
+    if config.verify and len(run.front):
+        verify_front(run)
     return run

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,10 @@ class Metric:
     scale: float = 1.0
     digits: int = 2
     larger_is_better: bool = False
+    #: the metric that this one is a quantile of, or the probability to meet a bound on
+    of: str = ""
+    #: for a quantile the share of measurements that are within it
+    confidence: float = 0.0
 
     def text(self, value: float) -> str:
         """Return the value with its unit, "–" where it is unknown."""
@@ -47,10 +52,27 @@ class Metric:
 _UNITS = {"ms": ("ms", 2, False), "mj": ("mJ", 2, False), "ips": ("images/s", 0, True), "seconds": ("s", 0, False)}
 
 
+def chance_name(name: str) -> str:
+    """Return what the probability is called that a measurement of a metric meets its bound."""
+    return f"{name}_p"
+
+
+def sure_name(name: str, confidence: float) -> str:
+    """Return what the quantile of a metric is called that a measurement is within with some confidence."""
+    return f"{name}_q{100 * confidence:.10g}"
+
+
 class _Metrics(dict[str, Metric]):
     """The metrics known by name; others, such as `energy_edgegpu_mj`, are worded by the parts of their name."""
 
     def __missing__(self, name: str) -> Metric:
+        if sure := re.fullmatch(r"(.+)_q([0-9.]+)", name):
+            label = f"{self[sure[1]].label}, {sure[2]} % sure"
+            return replace(self[sure[1]], name=name, label=label, of=sure[1], confidence=float(sure[2]) / 100)
+        if name.endswith("_p"):
+            of = name.removesuffix("_p")
+            label = f"{self[of].label} in budget"
+            return Metric(name, label, "%", scale=0.01, digits=0, larger_is_better=True, of=of)
         *words, last = name.split("_")
         if not words or last not in _UNITS:
             return Metric(name, name.replace("_", " "), "")

@@ -16,9 +16,10 @@ from nas import registry
 from nas.cost import COST_METRICS, Box, Constraint, Objective, cost_model, losses, violation
 from nas.errors import NasError
 from nas.estimators.base import About, Estimator
-from nas.hardware import Target, load_target
+from nas.hardware import Target
 from nas.search.config import SearchConfig
-from nas.search.metrics import METRICS, bound_text, constraint_of, nearest_text, objective_of
+from nas.search.device import DeviceMetric, device_metrics, sure_constraints, targets_of
+from nas.search.metrics import METRICS, bound_text, chance_name, constraint_of, nearest_text, objective_of
 from nas.search.spaces import space_of
 from nas.space import Codes, SearchSpace
 
@@ -52,38 +53,47 @@ class Preview:
 
 @dataclass(frozen=True)
 class Problem:
-    """A space, the estimator of accuracy, the target of latency, objectives and upper bounds."""
+    """A space, the estimator of accuracy, the targets of latency, objectives and bounds."""
 
     space: SearchSpace
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
     estimator: Estimator | None = None
-    target: Target | None = None
+    targets: tuple[Target, ...] = ()
 
     @classmethod
     def from_config(cls, config: SearchConfig) -> Problem:
-        """Look everything up by name; by default accuracy is maximised, and latency (without target: MACs) minimised.
+        """Look everything up by name.
+
+        By default accuracy is maximised, and the main quantity of each target (without target: MACs) minimised.
 
         Raises:
-            NasError: an unknown name, a latency budget without a target, or a space the estimator cannot be used on.
+            NasError: an unknown name, a latency budget without a target, or a space the estimator cannot be used on or
+                the target knows nothing of.
         """
         registry.load("strategies", config.strategy)
         estimator: Estimator = registry.load("estimators", config.estimator)()
         if config.data is not None:
             estimator = estimator.reading(Path(config.data))
         space = estimator.space_of(space_of(config))
-        target = load_target(config.target) if config.target is not None else None
-        if target is None and "latency_ms" in config.upper_bounds:
-            raise NasError("a latency budget needs a target to hold on; add --target NAME (see `nas list targets`)")
-        known = [*estimator.metrics, *(["latency_ms"] if target else []), *COST_METRICS]
-        named = config.objectives or (*estimator.metrics[:1], "latency_ms" if target else "macs")
+        targets = targets_of(config.target)
+        bounds = _bounds_on_all(config, targets)
+        devices = device_metrics(targets, space)
+        if twice := {device.name for device in devices} & set(estimator.metrics):
+            raise NasError(f"{min(twice)} is in the table {config.estimator} as measured; leave out its --target")
+        known = [*estimator.metrics, *(device.name for device in devices), *COST_METRICS]
+        default = [device.name for device in devices[: len(targets)]] or ["macs"]
+        named = config.objectives or (*estimator.metrics[:1], *default)
         objectives = tuple(dict.fromkeys(objective_of(name, known) for name in named))
-        constraints = tuple(
-            constraint_of(name, bound, known, upper)
-            for bounds, upper in ((config.upper_bounds, True), (config.min, False))
-            for name, bound in bounds.items()
-        )
-        return cls(space, objectives, constraints, estimator, target)
+        constraints = sure_constraints(
+            (
+                constraint_of(name, bound, known, upper)
+                for side, upper in ((bounds, True), (config.min, False))
+                for name, bound in side.items()
+            ),
+            devices, config.confidence,
+        )  # fmt: skip
+        return cls(space, objectives, constraints, estimator, targets)
 
     def evaluate(self, codes: Codes, fidelity: int | None = None) -> pd.DataFrame:
         """Return one row a code: exact costs, predicted latency and accuracy with std and 90 % interval.
@@ -107,13 +117,35 @@ class Problem:
         return self.fidelities[-1] if self.fidelities else 1
 
     def costs(self, codes: Codes) -> pd.DataFrame:
-        """Return what needs no estimator: params, macs, peak_activation_bytes, latency_ms on the target."""
+        """Return what needs no estimator: params, macs, peak_activation_bytes, and what is predicted on the targets."""
         columns: dict[str, npt.NDArray[np.generic]] = {**cost_model(self.space).columns(codes)}
-        if self.target is not None:
-            mean, std = self.target.predictor.predict(self.space, codes)
-            low, high = self.target.predictor.interval(mean, std)
-            columns |= {"latency_ms": mean, "latency_ms_std": std, "latency_ms_low": low, "latency_ms_high": high}
+        for device in self.devices:
+            columns |= device.columns(self.space, codes, self.constraints)
         return pd.DataFrame(columns)
+
+    @cached_property
+    def devices(self) -> tuple[DeviceMetric, ...]:
+        """What is predicted on the targets: the main quantity of each, and what is optimised or bounded.
+
+        Without objectives all that they know.
+        """
+        known = device_metrics(self.targets, self.space)
+        if not self.objectives:
+            return known
+        asked = {objective.metric for objective in self.objectives}
+        asked |= {METRICS[constraint.metric].of or constraint.metric for constraint in self.constraints}
+        main = len(self.targets)
+        return tuple(device for i, device in enumerate(known) if i < main or device.name in asked)
+
+    @property
+    def main_device(self) -> DeviceMetric | None:
+        """The main quantity of the first target, None without target."""
+        return self.devices[0] if self.devices else None
+
+    def device_of(self, metric: str) -> DeviceMetric | None:
+        """Return the prediction on a target that a metric is or is derived from; None where it is something else."""
+        name = METRICS[metric].of or metric
+        return next((device for device in self.devices if device.name == name), None)
 
     @cached_property
     def about_estimator(self) -> About | None:
@@ -124,7 +156,7 @@ class Problem:
         """Say what kind of number a metric is: computed, predicted or measured."""
         if metric in COST_METRICS:
             return "computed"
-        if metric == "latency_ms":
+        if self.device_of(metric) is not None:
             return "predicted"
         return self.estimator.origin_of(metric) if self.estimator else "predicted"
 
@@ -135,7 +167,9 @@ class Problem:
         Of what the estimator returns those are in it that are asked for, besides its main one.
         """
         names = list(self.estimator.metrics[:1]) if self.estimator else []
-        names += ["latency_ms"] if self.target else []
+        bounded = {METRICS[constraint.metric].of or constraint.metric for constraint in self.constraints}
+        for device in self.devices:
+            names += [device.name, *([chance_name(device.name)] if device.name in bounded else [])]
         asked = [objective.metric for objective in self.objectives]
         asked += [constraint.metric for constraint in self.constraints]
         costs = ("macs", "params", "peak_activation_bytes")
@@ -145,8 +179,9 @@ class Problem:
     def bounds(self) -> dict[str, tuple[float, float]]:
         """Limits over the whole space of the metrics that are sums over blocks; see `SearchSpace.bounds_attained`."""
         bounds: dict[str, tuple[float, float]] = dict(cost_model(self.space).bounds())
-        if self.target is not None:
-            bounds["latency_ms"] = self.target.predictor.bounds(self.space)
+        for device in self.devices:
+            limits = device.fitted.predictor.bounds(self.space)
+            bounds |= {} if limits is None else {device.name: limits}
         return bounds
 
     @cached_property
@@ -217,6 +252,9 @@ class Problem:
     def _reachable(self, constraint: Constraint) -> float | None:
         """The value nearest to a bound, or beyond it, that a network of the space has; None where that is unknown."""
         name, upper = constraint.metric, constraint.sign > 0
+        # What is met with confidence above one half is met by the prediction itself.
+        if METRICS[name].confidence >= 0.5 and METRICS[name].of in self.bounds:
+            name = METRICS[name].of
         if name in self.bounds:
             return self.bounds[name][0 if upper else 1]
         if self.preview.whole:
@@ -226,7 +264,8 @@ class Problem:
 
     def _out_of_reach(self, constraint: Constraint, reachable: float) -> str:
         metric, upper = METRICS[constraint.metric], constraint.sign > 0
-        on = f" on {self.target.name}" if self.target and metric.name == "latency_ms" else ""
+        device = self.device_of(metric.name)
+        on = f" on {device.target}" if device else ""
         # Rounded towards what can be met, so that the figure named can itself be used as a bound.
         step = constraint.sign * 10**metric.digits
         bound, reached = (f"{value:.10g} {metric.unit}".strip() for value in (
@@ -241,6 +280,21 @@ class Problem:
             f"{metric.label} of at least {bound} is above the largest in {self.space.name}{on} ({reached}); "
             f"lower it to at most {reached}"
         )
+
+
+def _bounds_on_all(config: SearchConfig, targets: tuple[Target, ...]) -> dict[str, float]:
+    """Return the upper bounds, a latency budget as that of every target where there are several.
+
+    Raises:
+        NasError: a latency budget without a target.
+    """
+    bounds = dict(config.upper_bounds)
+    if "latency_ms" in bounds and not targets:
+        raise NasError("a latency budget needs a target to hold on; add --target NAME (see `nas list targets`)")
+    if "latency_ms" in bounds and len(targets) > 1:
+        budget = bounds.pop("latency_ms")
+        bounds = {f"latency_{target.name}_ms": budget for target in targets} | bounds
+    return bounds
 
 
 def estimated_problems() -> Iterator[Problem]:

@@ -24,6 +24,7 @@ from nas.cost import Box, front, losses
 from nas.errors import NasError
 from nas.plain_yaml import load_yaml
 from nas.search.config import SearchConfig
+from nas.search.metrics import METRICS
 from nas.search.problem import Problem
 from nas.search.store import FULL, History, RunStore
 from nas.space import Codes, SearchSpace
@@ -319,8 +320,8 @@ def model_digests(problem: Problem) -> dict[str, str]:
     digests = {"space": _space_digest(problem.space)}
     if problem.about_estimator is not None:
         digests["estimator"] = problem.about_estimator.digest
-    if problem.target is not None:
-        digests["latency predictor"] = problem.target.digest
+    for device in problem.devices:
+        digests[f"{METRICS[device.name].label} predictor"] = device.fitted.digest
     return digests
 
 
@@ -348,7 +349,8 @@ def _space_digest(space: SearchSpace) -> str:
 
 def _free_path(config: SearchConfig) -> Path:
     scheduler = None if config.scheduler == "none" else config.scheduler
-    parts = (config.space, config.target, config.strategy, scheduler, f"seed{config.seed}")
+    targets = "+".join(Path(name).name for name in (config.target or "").split(","))
+    parts = (config.space, targets, config.strategy, scheduler, f"seed{config.seed}")
     base = "-".join(part for part in parts if part)
     path, number = RUNS / base, 1
     while os.path.lexists(path):

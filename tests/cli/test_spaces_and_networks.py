@@ -101,7 +101,7 @@ def test_a_space_is_shown_with_all_that_is_known(nas: Run) -> None:
         "3, 5",
         "min and max of the whole space",
         B0,
-        "5.1 to 109.9 ms",
+        "5.11 to 109.90 ms",
     ):
         assert words in printed
     shown = json.loads(nas("show", "mbconv", "--json"))

@@ -12,7 +12,7 @@ import pytest
 
 import nas
 from nas.errors import NasError
-from nas.hardware import LookupPredictor, Target
+from nas.hardware import Fitted, LookupPredictor
 from nas.hardware.lookup import LookupParameters, kernels
 from nas.space import NetworkSpec, SearchSpace, StagedNetwork, StagedSpace
 from search_spaces.mbconv_proxyless import SKELETON, SPACE, STAGES
@@ -24,8 +24,8 @@ STRIDES = (1, 2, 2, 2, 1, 2, 1)
 
 
 @pytest.fixture(scope="module")
-def pixel1() -> Target:
-    return nas.target("pixel1")
+def pixel1() -> Fitted:
+    return nas.target("pixel1").fitted[0]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def keys_of(stages: list[list[tuple[int, int]]]) -> list[str]:
 MNASNET = [[(1, 3)], [(3, 3)] * 3, [(3, 5)] * 3, [(6, 5)] * 3, [(6, 3)] * 2, [(6, 5)] * 4, [(6, 3)]]
 
 
-def test_mnasnet_is_the_sum_of_its_rows(pixel1: Target, table: pd.DataFrame) -> None:
+def test_mnasnet_is_the_sum_of_its_rows(pixel1: Fitted, table: pd.DataFrame) -> None:
     rows = table.loc[keys_of(MNASNET)]
     mean, std = pixel1.predictor.predict_spec(nas.network("mnasnet_b1"))
     assert mean == pytest.approx(rows["mean"].sum(), abs=2e-5)
@@ -60,7 +60,7 @@ def test_mnasnet_is_the_sum_of_its_rows(pixel1: Target, table: pd.DataFrame) -> 
 
 
 def test_networks_of_the_space_are_sums_of_their_rows(
-    pixel1: Target, table: pd.DataFrame, rng: np.random.Generator
+    pixel1: Fitted, table: pd.DataFrame, rng: np.random.Generator
 ) -> None:
     codes = MEASURED.sample(50, rng)
     mean, std = pixel1.predictor.predict(MEASURED, codes)
@@ -77,7 +77,7 @@ def test_networks_of_the_space_are_sums_of_their_rows(
         assert std[i] == pytest.approx(np.sqrt(rows["var"]).sum(), abs=2e-5)
 
 
-def test_the_table_has_every_row_of_the_data_once(pixel1: Target, table: pd.DataFrame, repo_root: Path) -> None:
+def test_the_table_has_every_row_of_the_data_once(pixel1: Fitted, table: pd.DataFrame, repo_root: Path) -> None:
     shipped = LookupParameters.model_validate_json(
         (repo_root / "hardware_profiles" / "pixel1" / "predictor.json").read_text(encoding="utf-8")
     )
@@ -90,7 +90,7 @@ def test_the_table_has_every_row_of_the_data_once(pixel1: Target, table: pd.Data
     np.testing.assert_allclose(times[1:], sorted(table["mean"]), atol=1e-6)
 
 
-def test_space_and_spec_are_predicted_alike(pixel1: Target, rng: np.random.Generator) -> None:
+def test_space_and_spec_are_predicted_alike(pixel1: Fitted, rng: np.random.Generator) -> None:
     codes = MEASURED.sample(100, rng)
     mean, std = pixel1.predictor.predict(MEASURED, codes)
     expected = np.array([pixel1.predictor.predict_spec(MEASURED.spec(code)) for code in codes])
@@ -98,7 +98,7 @@ def test_space_and_spec_are_predicted_alike(pixel1: Target, rng: np.random.Gener
     np.testing.assert_allclose(std, expected[:, 1], rtol=0, atol=2e-9)
 
 
-def test_bounds_are_those_of_the_fastest_and_the_slowest_network(pixel1: Target) -> None:
+def test_bounds_are_those_of_the_fastest_and_the_slowest_network(pixel1: Fitted) -> None:
     """Every time in the table grows with kernel and expansion, so the extreme networks are known."""
 
     def extreme(depth: int, expand: int, kernel: int) -> float:
@@ -119,7 +119,7 @@ def relu_twin(spec: NetworkSpec, activation: str) -> NetworkSpec:
     return replace(spec, activation=activation)
 
 
-def test_relu_and_relu6_are_the_same_fused_clamp(pixel1: Target) -> None:
+def test_relu_and_relu6_are_the_same_fused_clamp(pixel1: Fitted) -> None:
     spec = nas.network("mnasnet_b1")
     times = [pixel1.predictor.predict_spec(relu_twin(spec, name)) for name in ("relu", "relu6")]
     assert times[0] == times[1]
@@ -133,7 +133,7 @@ def test_relu_and_relu6_are_the_same_fused_clamp(pixel1: Target) -> None:
         ("mnasnet_b1_0.5", "cn_k3_s2_c16 on 224×224×3"),
     ],
 )
-def test_a_block_that_was_not_measured_is_refused_by_name(pixel1: Target, name: str, block: str) -> None:
+def test_a_block_that_was_not_measured_is_refused_by_name(pixel1: Fitted, name: str, block: str) -> None:
     with pytest.raises(NasError, match="was not measured") as caught:
         pixel1.predictor.predict_spec(nas.network(name))
     assert f"the block {block} was not measured on this target" in str(caught.value)
@@ -141,13 +141,13 @@ def test_a_block_that_was_not_measured_is_refused_by_name(pixel1: Target, name: 
 
 
 @pytest.mark.parametrize("changed", [{"resolution": 192}, {"activation": "hardswish"}, {"num_classes": 100}])
-def test_what_differs_in_size_or_kernels_is_refused(pixel1: Target, changed: dict[str, object]) -> None:
+def test_what_differs_in_size_or_kernels_is_refused(pixel1: Fitted, changed: dict[str, object]) -> None:
     spec = replace(nas.network("mnasnet_b1"), **changed)
     with pytest.raises(NasError, match="was not measured"):
         pixel1.predictor.predict_spec(spec)
 
 
-def test_a_space_with_other_blocks_is_refused(pixel1: Target, mbconv: SearchSpace, rng: np.random.Generator) -> None:
+def test_a_space_with_other_blocks_is_refused(pixel1: Fitted, mbconv: SearchSpace, rng: np.random.Generator) -> None:
     for refused in (
         lambda: pixel1.predictor.predict(mbconv, mbconv.sample(3, rng)),
         lambda: pixel1.predictor.bounds(mbconv),
@@ -157,7 +157,7 @@ def test_a_space_with_other_blocks_is_refused(pixel1: Target, mbconv: SearchSpac
             refused()
 
 
-def test_a_space_is_predicted_where_it_was_measured(pixel1: Target, rng: np.random.Generator) -> None:
+def test_a_space_is_predicted_where_it_was_measured(pixel1: Fitted, rng: np.random.Generator) -> None:
     codes = SPACE.sample(200, rng)
     narrow = np.array([SPACE.spec(code).stages[1][0].channels == 24 for code in codes])
     assert 0 < narrow.sum() < len(codes)
@@ -167,7 +167,7 @@ def test_a_space_is_predicted_where_it_was_measured(pixel1: Target, rng: np.rand
         pixel1.predictor.predict(SPACE, codes)
 
 
-def test_bounds_are_those_of_the_networks_that_were_measured(pixel1: Target) -> None:
+def test_bounds_are_those_of_the_networks_that_were_measured(pixel1: Fitted) -> None:
     assert pixel1.predictor.bounds(SPACE) == pixel1.predictor.bounds(MEASURED)
     with pytest.raises(NasError, match="was not measured"):
         pixel1.predictor.bounds(nas.space("nasbench-macro"))
@@ -183,7 +183,7 @@ def test_kernels_tell_blocks_apart_but_not_what_costs_nothing(tiny_space: Staged
     assert kernels(relu_twin(spec, "silu").blocks[0]) == "conv k3 s2 3>32 @224, act 32>32 @112 silu"
 
 
-def test_a_longer_network_takes_longer(pixel1: Target, rng: np.random.Generator) -> None:
+def test_a_longer_network_takes_longer(pixel1: Fitted, rng: np.random.Generator) -> None:
     depths = [d for d, decision in enumerate(MEASURED.decisions) if decision.name.endswith("depth")]
     codes = MEASURED.sample(100, rng)
     times = []
@@ -195,9 +195,9 @@ def test_a_longer_network_takes_longer(pixel1: Target, rng: np.random.Generator)
         assert (wider > std).all()
 
 
-def test_the_profile_says_what_is_known_of_its_error(pixel1: Target) -> None:
-    assert pixel1.profile.held_out is None
-    for row in pixel1.profile.published:
+def test_the_profile_says_what_is_known_of_its_error(pixel1: Fitted) -> None:
+    assert pixel1.fit.held_out is None
+    for row in pixel1.fit.published:
         mean, std = pixel1.predictor.predict_spec(nas.network(row.network))
         assert row.predicted_ms == pytest.approx(mean, abs=0.005)
     # The same authors measured 79 ms, which the interval holds; 76 ms of another laboratory is just below it.
@@ -206,7 +206,7 @@ def test_the_profile_says_what_is_known_of_its_error(pixel1: Target) -> None:
     assert pixel1.held_out_text.startswith("no held-out measurements; mnasnet_b1 88.1 ms, published 79 ms")
 
 
-def test_the_table_is_compared_with_the_published_log(pixel1: Target, repo_root: Path) -> None:
+def test_the_table_is_compared_with_the_published_log(pixel1: Fitted, repo_root: Path) -> None:
     log = pd.read_csv(repo_root / "experiments" / "pixel1_latency" / "proxyless_mobile_log.csv")
     # The log's own total, 80.6357 ms over the run; its operators are printed to 0.001 ms.
     assert log["ms"].sum() == pytest.approx(80.636, abs=0.002)

@@ -185,7 +185,7 @@ def test_browser_survives_the_odd_run(report: ReportData, tmp_path: Path) -> Non
         name: [] for name in ("columns", "constraints", "history", "baseline_history", "provenance")
     }
     data = dataclasses.replace(
-        report, run=run, target=None, objectives=[objective], front=[point], cloud={}, published=[known], **fewer
+        report, run=run, targets=[], objectives=[objective], front=[point], cloud={}, published=[known], **fewer
     )
     dom = dump_dom(render(data), tmp_path)
     assert root(dom) == READY

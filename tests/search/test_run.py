@@ -152,20 +152,22 @@ def test_an_impossible_budget_names_the_smallest_latency(tmp_path: Path) -> None
         nas.search("mbconv", "pixel4", max_latency_ms=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     smallest = float(str(refused.value).split("at least ")[1].split(" ms")[0])
-    space, target = nas.space("mbconv"), nas.target("pixel4")
-    cheapest = target.predictor.predict(space, np.zeros((1, 28), dtype=np.int8))[0][0]
+    space = nas.space("mbconv")
+    predictor = nas.target("pixel4").on(space)["latency_ms"].predictor
+    cheapest = predictor.predict(space, np.zeros((1, 28), dtype=np.int8))[0][0]
     assert cheapest <= smallest < cheapest + 0.011
 
 
 def test_a_bound_that_few_networks_meet_ends_the_search_when_they_are_known(tmp_path: Path) -> None:
-    space, target = nas.space("mbconv"), nas.target("pixel4")
+    space = nas.space("mbconv")
+    predictor = nas.target("pixel4").on(space)["latency_ms"].predictor
     cheapest = space.check(np.zeros((1, len(space.decisions)), dtype=np.int8))
-    bound = float(target.predictor.predict(space, cheapest)[0][0]) + 0.01
+    bound = float(predictor.predict(space, cheapest)[0][0]) + 0.01
     # Latency is a sum over blocks, and here no choice is faster than the first: what meets the bound is connected.
     within, added = cheapest, cheapest
     while len(added):
         near = np.unique(np.concatenate([space.neighbours(code) for code in added]), axis=0)
-        near = near[target.predictor.predict(space, near)[0] <= bound]
+        near = near[predictor.predict(space, near)[0] <= bound]
         known = {row.tobytes() for row in within}
         added = np.array([row for row in near if row.tobytes() not in known], dtype=np.int8).reshape(-1, near.shape[1])
         within = np.concatenate([within, added])
