@@ -42,9 +42,10 @@ def suggestion(name: str, valid: Iterable[str]) -> str:
     names = sorted(valid)
     by_lower_case = {valid_name.lower(): valid_name for valid_name in names}
     lower = name.lower()
+    slip = difflib.get_close_matches(lower, by_lower_case, n=1, cutoff=0.9)
     # effnet_b0 is short for efficientnet_b0 before it is a misspelling of something of its own length.
     longer = sorted((text for text in by_lower_case if len(lower) > 2 and _in_order(lower, text)), key=len)
-    near = longer or difflib.get_close_matches(lower, by_lower_case, n=1, cutoff=0.5)
+    near = slip or longer or difflib.get_close_matches(lower, by_lower_case, n=1, cutoff=0.5)
     if near:
         return f"; did you mean {by_lower_case[near[0]]!r}?"
     if len(names) > MANY:

@@ -40,12 +40,23 @@ def _elementwise(layer: Layer) -> int:
     return 0
 
 
-#: feature name -> count for one layer. MACs of dense and depthwise convolutions, weights read, elements passed over.
+def _depthwise_outputs(layer: Layer) -> int:
+    return layer.out_elements if layer.is_depthwise else 0
+
+
+def _kernels(layer: Layer) -> int:
+    return int(layer.op in ("conv", "linear") or _elementwise(layer) > 0)
+
+
+#: feature name -> count for one layer. MACs of dense and depthwise convolutions, weights read, elements passed over,
+#: outputs of depthwise convolutions (which are bound by memory), and how many kernels a runtime starts.
 LAYER_FEATURES: dict[str, Callable[[Layer], int]] = {
     "pointwise_macs": _pointwise_macs,
     "depthwise_macs": _depthwise_macs,
     "weights": _weights,
     "elementwise": _elementwise,
+    "depthwise_outputs": _depthwise_outputs,
+    "kernels": _kernels,
 }
 
 
