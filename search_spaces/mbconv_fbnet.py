@@ -9,9 +9,15 @@ identity. The paper counts 9^22 (1e21) settings, which count the positions of th
 The head is 1,984 channels wide in Table 1; FBNet-A was published with 1,504, so that width is a choice. FBNet-A, B and
 C are points as facebookresearch/mobile-vision publishes them: its blocks have no pointwise expansion at expansion 1.
 Other implementations keep it there, such as timm's fbnetc_100; those networks are not in the space.
+
+`mbconv-fbnet-cifar100` is the same choices at the size at which HW-NAS-Bench (Li et al., 2021) and HELP (Lee et al.,
+2021) measured them: CIFAR-100 images of 32 × 32, stem and stage 2 without stride, head of 1,504 channels, pointwise
+expansion also at ratio 1. Their "skip" in the first layer of stages 2 to 7, a pointwise convolution, is left out.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from nas.space import Condition, StagedNetwork, StagedSpace
 
@@ -39,5 +45,21 @@ SPACE = StagedSpace(
     description="FBNet: kernel, expansion and groups of every layer, depth of every stage",
     layerwise=True,
     head=("cn_c{1504,1984}", "pool", "fc"),
+    only={"groups": Condition("expand", (1,))},
+)
+
+CIFAR100_SKELETON = replace(
+    StagedNetwork.from_strings(stem="cn_k3_s1_c16", stages=(), head=("cn_c1504", "pool", "fc"), activation="relu"),
+    resolution=32,
+    num_classes=100,
+    expand_at_one=True,
+)
+
+CIFAR100 = StagedSpace(
+    "mbconv-fbnet-cifar100",
+    CIFAR100_SKELETON,
+    (STAGES[0], STAGES[1].replace("_s2_", "_s1_"), *STAGES[2:]),
+    description="FBNet's choices for CIFAR-100 images, as measured by HW-NAS-Bench and HELP",
+    layerwise=True,
     only={"groups": Condition("expand", (1,))},
 )

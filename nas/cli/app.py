@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nas.cli import bench, compare, export, import_weights, listing, report, resume, search, show
+from nas.cli import bench, compare, export, import_weights, listing, profile, report, resume, search, show
 
 app = typer.Typer(
     name="nas",
@@ -23,6 +23,7 @@ app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("import-weights")(import_weights.import_weights)
 app.add_typer(bench.app, name="bench")
+app.add_typer(profile.app, name="profile")
 
 
 @app.callback(invoke_without_command=True)

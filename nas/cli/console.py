@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: width of output that goes to a file or a pipe
 PLAIN_WIDTH = 130
+#: what a column of codes needs to be read
+CODE_WIDTH = 24
 #: wider than any table
 UNBOUNDED = 10_000
 
@@ -61,19 +63,36 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in row.items()} for row in plain.to_dict(orient="records")]
 
 
-def front_table(run: Run, rows: int) -> Table:
+def front_table(run: Run, rows: int, shown: Console) -> Table:
     """Return the front as a table of at most `rows` points, evenly spread, both ends included.
 
-    A star marks what was known before the search and is not evaluated in it.
+    A star marks what was known before the search and is not evaluated in it. Costs that nobody asked for are left out
+    where codes would not have the room to be read.
     """
+    from nas.cost import COST_METRICS
+
+    problem = run.problem
+    asked = {objective.metric for objective in problem.objectives} | {c.metric for c in problem.constraints}
+    names = [name for name in problem.metrics if name != "peak_activation_bytes" or name in asked]
+    unasked = [name for name in names if name in COST_METRICS and name not in asked]
+    while True:
+        table = _front_table(run, rows, names)
+        if not unasked or shown.measure(table).minimum <= shown.width:
+            return table
+        names.remove(unasked.pop())
+
+
+def _front_table(run: Run, rows: int, names: list[str]) -> Table:
     from nas.search.metrics import METRICS
 
     problem, points = run.problem, run.front
-    metrics = [METRICS[name] for name in problem.metrics if name != "peak_activation_bytes"]
+    # What a bound holds on with confidence is told by the odds beside it.
+    metrics = [METRICS[name] for name in names if not METRICS[name].confidence]
     headings = [_heading(problem, metric.name, f"{metric.label} {metric.unit}") for metric in metrics]
     table = plain_table("point", "code", *headings, text=(0, 1))
     # Where space is short a long code goes on in the next line; figures are never cut.
     table.columns[1].no_wrap, table.columns[1].overflow = False, "fold"
+    table.columns[1].min_width = min(CODE_WIDTH, points["code"].str.len().max())
     step = max(1.0, (len(points) - 1) / max(1, rows - 1))
     shown = sorted({round(i * step) for i in range(min(rows, len(points)))})
     for position in shown:

@@ -135,6 +135,9 @@ def ranges_table(problem: Problem) -> Table:
     table = plain_table("", "min", "median", "max", "origin", text=(0, 4))
     for name, (low, median, high) in preview.ranges.items():
         metric = METRICS[name]
+        if metric.of and not metric.confidence:
+            # The odds to meet a bound say nothing of the space that the line below the table does not.
+            continue
         basis = "min and max of the whole space" if name in preview.exact else f"of {preview.sampled:,} sampled"
         numbers = [metric.number(value) for value in (low, median, high)]
         table.add_row(f"{metric.label} ({metric.unit})", *numbers, f"{problem.origin(name)}; {basis}")
@@ -158,7 +161,7 @@ def print_results(run: Run, rows: int) -> None:
     spread = "; ± half of a 90 % interval" if any(f"{name}_low" in points for name in problem.metrics) else ""
     count = f"{len(points)} point{'s' if len(points) > 1 else ''}"
     out.print(f"\nPareto front: {count}{more}; {volume}{spread}")
-    out.print(front_table(run, rows))
+    out.print(front_table(run, rows, out))
     if "learned_from" in points and any(points["learned_from"]):
         counts = points["learned_from"][points["learned_from"] != ""].value_counts(sort=False)
         known = [f"{n} {source_text(str(name))}" for name, n in counts.items()]

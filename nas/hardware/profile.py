@@ -115,6 +115,8 @@ class MeasuringSetup(_Strict):
     backend: str
     threads: int = 1
     host: str | None = None
+    #: interpreter on the host
+    python: str = "python3"
 
 
 class Profile(_Strict):

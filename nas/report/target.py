@@ -78,7 +78,9 @@ def figure(kept: dict[Fitted, pd.DataFrame]) -> go.Figure:
         unit = METRICS[fitted.metric].unit
         drawn.update_xaxes(title_text=f"measured, {unit}", **place)
         drawn.update_yaxes(title_text=f"predicted, {unit}", **place)
-    return drawn.update_layout(template="plotly_white", height=120 + 480 * rows, legend={"orientation": "h", "y": 1.06})
+    # Above the titles of the panels, which stand just above them.
+    legend = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1 + 30 / (480 * rows), "yanchor": "bottom"}
+    return drawn.update_layout(template="plotly_white", height=120 + 480 * rows, legend=legend)
 
 
 def _title(fitted: Fitted) -> str:

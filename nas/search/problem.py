@@ -79,8 +79,6 @@ class Problem:
         targets = targets_of(config.target)
         bounds = _bounds_on_all(config, targets)
         devices = device_metrics(targets, space)
-        if twice := {device.name for device in devices} & set(estimator.metrics):
-            raise NasError(f"{min(twice)} is in the table {config.estimator} as measured; leave out its --target")
         known = [*estimator.metrics, *(device.name for device in devices), *COST_METRICS]
         default = [device.name for device in devices[: len(targets)]] or ["macs"]
         named = config.objectives or (*estimator.metrics[:1], *default)
@@ -93,7 +91,13 @@ class Problem:
             ),
             devices, config.confidence,
         )  # fmt: skip
-        return cls(space, objectives, constraints, estimator, targets)
+        problem = cls(space, objectives, constraints, estimator, targets)
+        if twice := {device.name for device in problem.devices} & set(estimator.metrics):
+            raise NasError(
+                f"{min(twice)} is in the table {config.estimator} as measured; leave its target out of --target and "
+                "name the metric in --objectives"
+            )
+        return problem
 
     def evaluate(self, codes: Codes, fidelity: int | None = None) -> pd.DataFrame:
         """Return one row a code: exact costs, predicted latency and accuracy with std and 90 % interval.

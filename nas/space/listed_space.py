@@ -135,6 +135,9 @@ class ListedSpace(SearchSpace):
     def predictor_features(self, codes: Codes) -> npt.NDArray[np.float64]:
         return self.base.predictor_features(codes)
 
+    def live(self, codes: Codes) -> Codes:
+        return self.base.live(codes)
+
     def canonical(self, codes: Codes) -> Codes:
         """Return for each code itself where it is listed, else the listed one that differs in the fewest decisions."""
         whole = self.base.canonical(codes)

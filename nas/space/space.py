@@ -209,6 +209,13 @@ class SearchSpace(ABC):
         """
         return np.zeros((len(codes), 0))
 
+    def live(self, codes: Codes) -> Codes:
+        """Return int8[n, D], codes without what never reaches the output of a network: here the codes themselves.
+
+        For spaces whose networks can have dead parts, which some inference runtimes leave out and others compute.
+        """
+        return codes
+
     def values(self, codes: Codes) -> npt.NDArray[np.float64]:
         """Return float[n, D], the chosen values themselves, 0 where a decision does not matter.
 

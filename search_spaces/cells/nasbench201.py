@@ -229,13 +229,16 @@ class NasBench201Space(SearchSpace):
         An operation takes part if it lies on a path from the input to the output of the cell that no `none` cuts.
         The unit of MACs is one pointwise convolution in every cell.
         """
-        none = OPERATIONS.index("none")
-        live = np.where(live_edges(codes), codes, none)
+        none, live = OPERATIONS.index("none"), self.live(codes)
         empty = np.full((2, len(EDGES)), none)
         empty[1, 0] = OPERATIONS.index("nor_conv_1x1")
         nothing, pointwise = self._macs.sum(empty)[:, 0]
         in_cells = (self._macs.sum(live)[:, 0] - nothing) / (pointwise - nothing)
         return np.stack([np.log1p(in_cells), (live == none).all(axis=1)], axis=1)
+
+    def live(self, codes: Codes) -> Codes:
+        """Return int8[n, 6], the codes with `none` on every edge that lies on no path from input to output."""
+        return np.where(live_edges(codes), codes, np.int8(OPERATIONS.index("none")))
 
     @cached_property
     def _macs(self) -> BlockTable:
