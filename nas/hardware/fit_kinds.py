@@ -212,7 +212,8 @@ class Regression(Kind):
 
         assert self.data.space is not None
         assert self.data.networks is not None
-        return fit_regression(self.data.space, self.data.networks.codes, self.data.values, self.data.metric)
+        codes, values = self.data.networks.codes, self.data.values
+        return fit_regression(self.data.space, codes, values, self.data.metric, calibration=calibration)
 
 
 class LinearKernels(Kind):

@@ -12,6 +12,7 @@ from nas.errors import NasError
 from nas.hardware.calibration import Calibration
 from nas.hardware.regression import (
     LOWEST,
+    MAX_SPREAD,
     Parameters,
     Process,
     RegressionPredictor,
@@ -31,9 +32,9 @@ from nas.space import Codes, SearchSpace
 MIN_NETWORKS = 10
 #: networks that the hyper-parameters are tuned on at most, and that span what is not additive
 MAX_TUNED, MAX_CENTRES = 500, 400
-#: up to this many measurements, calibration fits anew for every fold; of more, it takes those not tuned on
-MAX_REFITTED = 1000
 FOLDS = 5
+#: calibration leaves out fold after fold until this many networks were held out
+ENOUGH_HELD_OUT = 1000
 #: fits, each of which doubts the measurements that surprised the one before, and the degrees of freedom of the doubt
 ROUNDS, FREEDOM = 2, 4.0
 #: first words of metrics that count events in a time: their reciprocals add up
@@ -41,6 +42,9 @@ RATES = ("throughput",)
 #: ridge of the baseline, relative to the diagonal
 _RIDGE = 4e-4
 _JITTER = 1e-8
+#: prior standard deviation of the exponent of errors
+_EXPONENT_PRIOR = 0.5
+UNCALIBRATED = Calibration.normal(1.645)
 
 
 class HeldOutPredictions(NamedTuple):
@@ -51,31 +55,37 @@ class HeldOutPredictions(NamedTuple):
 
 
 def fit_regression(
-    space: SearchSpace, codes: npt.ArrayLike, values: npt.ArrayLike, metric: str = "latency_ms", seed: int = 0
+    space: SearchSpace,
+    codes: npt.ArrayLike,
+    values: npt.ArrayLike,
+    metric: str = "latency_ms",
+    seed: int = 0,
+    calibration: Calibration | None = None,
 ) -> RegressionPredictor:
     """Fit a predictor of what was measured of whole networks.
 
     Hyper-parameters maximise the marginal likelihood times log-normal priors. A second fit gives measurements that
     surprised the first more noise: one step of expectation maximisation for noise of a Student-t distribution (Lange et
-    al., 1989). Intervals are calibrated on networks held out: by cross-validation of the whole fit or, of more than
-    1,000, by leaving out in closed form each of those that the hyper-parameters were not tuned on.
+    al., 1989). Intervals are calibrated by cross-validation of the whole fit.
 
     Args:
         codes: int[n, D], the networks, at least 10.
         values: float[n], what was measured, positive.
         metric: name of the quantity; of `throughput_*` the reciprocal is what adds up over the parts of a network.
         seed: chooses the networks that stand for all where there are many.
+        calibration: where it is known, e.g. from `cross_validate`.
 
     Raises:
         NasError: there are too few networks, codes are not of the space, a value is no positive number, or SciPy is
             not installed.
     """
     codes, values = _checked(space, codes, values)
-    parameters, residuals = _fit(space, codes, values, metric, seed)
-    if len(codes) <= MAX_REFITTED:
-        held_out = cross_validate(space, codes, values, metric, seed=seed)
-        residuals = (values - held_out.mean) / held_out.std
-    return _predictor(space, metric, parameters, Calibration.of(residuals))
+    parameters = _fit(space, codes, values, metric, seed)
+    if calibration is None:
+        mean, std = _held_out(space, codes, values, metric, FOLDS, seed, ENOUGH_HELD_OUT)
+        out = std > 0
+        calibration = Calibration.of((values - mean)[out] / std[out])
+    return _predictor(space, metric, parameters, calibration)
 
 
 def cross_validate(
@@ -94,13 +104,22 @@ def cross_validate(
         NasError: as `fit_regression`.
     """
     codes, values = _checked(space, codes, values)
+    return HeldOutPredictions(*_held_out(space, codes, values, metric, folds, seed, len(codes)))
+
+
+def _held_out(
+    space: SearchSpace, codes: Codes, values: Array, metric: str, folds: int, seed: int, enough: int
+) -> tuple[Array, Array]:
+    """Return mean and std of the networks of fold after fold until there are enough, 0 of the others."""
     network = np.unique(codes, axis=0, return_inverse=True)[1].ravel()
     fold = np.random.default_rng(seed).permutation(network.max() + 1)[network] % folds
     mean, std = np.zeros((2, len(codes)))
     for out in (fold == number for number in np.unique(fold)):
-        parameters, _ = _fit(space, codes[~out], values[~out], metric, seed)
+        parameters = _fit(space, codes[~out], values[~out], metric, seed)
         mean[out], std[out] = _predictor(space, metric, parameters).predict(space, codes[out])
-    return HeldOutPredictions(mean, std)
+        if (std > 0).sum() >= enough:
+            break
+    return mean, std
 
 
 def _checked(space: SearchSpace, codes: npt.ArrayLike, values: npt.ArrayLike) -> tuple[Codes, Array]:
@@ -116,9 +135,8 @@ def _checked(space: SearchSpace, codes: npt.ArrayLike, values: npt.ArrayLike) ->
 
 
 def _predictor(
-    space: SearchSpace, metric: str, parameters: Parameters, calibration: Calibration | None = None
+    space: SearchSpace, metric: str, parameters: Parameters, calibration: Calibration = UNCALIBRATED
 ) -> RegressionPredictor:
-    calibration = calibration or Calibration.normal(1.645)
     digest = features_of(space).digest
     return RegressionPredictor(space.name, described(space), digest, _is_rate(metric), parameters, calibration)
 
@@ -127,8 +145,7 @@ def _is_rate(metric: str) -> bool:
     return metric.split("_")[0] in RATES
 
 
-def _fit(space: SearchSpace, codes: Codes, values: Array, metric: str, seed: int) -> tuple[Parameters, Array]:
-    """Return the parameters, and the standardised leave-one-out residuals that calibration takes, if any."""
+def _fit(space: SearchSpace, codes: Codes, values: Array, metric: str, seed: int) -> Parameters:
     order = np.random.default_rng(seed).permutation(len(codes))
     codes, values = codes[order], values[order]
     times = 1 / values if _is_rate(metric) else values
@@ -138,13 +155,9 @@ def _fit(space: SearchSpace, codes: Codes, values: Array, metric: str, seed: int
         parameters = tuned(features, start, inputs[:MAX_TUNED])
         parameters, residuals, surprise = _weighted(features, parameters, inputs)
         inputs = replace(inputs, doubt=(FREEDOM + surprise**2) / (FREEDOM + 1))
-    if len(codes) <= MAX_REFITTED:
-        return parameters, np.zeros(0)
-    mean = np.maximum(times - residuals * times / (1 + inputs.deviation), parameters.least)
+    baseline = times / (1 + inputs.deviation)
     std = _held_out_std(Process(features, parameters), codes)
-    if _is_rate(metric):
-        mean, std = 1 / mean, std / mean**2
-    return parameters, ((values - mean) / std)[MAX_TUNED:]
+    return replace(parameters, spread=_spread(baseline / parameters.unit, residuals * baseline / std))
 
 
 def _prepared(features: NetworkFeatures, codes: Codes, times: Array) -> tuple[Parameters, Inputs]:
@@ -163,7 +176,7 @@ def _prepared(features: NetworkFeatures, codes: Codes, times: Array) -> tuple[Pa
     none = np.zeros(0)
     parameters = Parameters(
         work_scale=scale, baseline=rates, unit=np.array([unit]), number_mean=mean, number_std=std,
-        **prior_parameters(features, numbers.shape[1], work.shape[1]),
+        **prior_parameters(features, numbers.shape[1], work.shape[1]), spread=np.zeros(2),
         work_weight=none, number_weight=none, block_weight=none, centre_weight=none, centres=codes[:MAX_CENTRES],
         networks=np.array([len(codes)]), least=np.array([times.min() / 2]),
     )  # fmt: skip
@@ -245,12 +258,29 @@ def _ridge(basis: Array, targets: Array, noise: Array) -> tuple[Array, Array, Ar
     return weights, errors / without, errors / np.sqrt(without * noise)
 
 
+def _spread(baseline: Array, surprise: Array) -> Array:
+    """Return float[2], how the size of standardised leave-one-out residuals depends on the baseline over its median.
+
+    Ridge regression of the logarithms gives the exponent (that of the absolute value of a normal variable has variance
+    π²/8), the 90 % quantile of what is left the scale: the std of two fits means the same, so that one can be
+    calibrated by the other.
+    """
+    centred = np.log(baseline) - np.log(baseline).mean()
+    ridge = np.pi**2 / 8 / _EXPONENT_PRIOR**2
+    exponent = centred @ np.log(np.abs(surprise) + 1e-6) / (centred @ centred + ridge)
+    left = np.abs(surprise) / (baseline**exponent).clip(1 / MAX_SPREAD, MAX_SPREAD)
+    return np.array([np.log(np.quantile(left, 0.9) / 1.645 + 1e-9), exponent])
+
+
 def _held_out_std(process: Process, codes: Codes) -> Array:
-    """Return float[n], the std of the time of each network as if it were not among those that uncertainty knows."""
+    """Return float[n], the std of the time of each network as if it were not among those that uncertainty knows.
+
+    Without `Parameters.spread`.
+    """
     std = process.predict(codes)[1]
     covariance, p = process.subset_covariance, process.parameters
-    shared = process.shared_noise
-    own = 1 / np.diag(np.linalg.inv(covariance)) - shared
+    own = 1 / np.diag(np.linalg.inv(covariance)) - process.shared_noise
     subset = len(own)
-    std[:subset] = process.see(codes[:subset]).baseline * np.sqrt(np.maximum(own, 0.0) + p.noise)
+    baseline = process.see(codes[:subset]).baseline
+    std[:subset] = baseline * np.sqrt(np.maximum(own, 0.0) + p.noise)
     return std

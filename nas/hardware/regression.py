@@ -26,6 +26,8 @@ CHUNK = 1024
 _LITTLE = 1e-3
 #: a network's baseline is at least this share of the median
 LOWEST = 0.01
+#: relative errors are at most this many times as large or small as those of a median network
+MAX_SPREAD = 10.0
 #: smooth functions of blocks that the uncertainty knows of
 _RANK = 64
 
@@ -45,6 +47,8 @@ class Parameters:
             as far as it is the block's own; relative to its baseline.
         relevance: float[v · D], number_relevance: float[N], signal: float[1], of what is not additive.
         noise: float[1], variance of a measurement relative to the squared baseline.
+        spread: float[2], logarithm of how much larger errors are than the process says, at the median baseline, and the
+            exponent of the baseline in that: below 0 where jitter does not grow with the time.
         work_weight, number_weight, block_weight, centre_weight: posterior means, float[1 + W], [N], [v · V], [M].
         centres: int8[M, D], networks that the non-additive part is spanned by.
         networks: int[1], how many it was fitted to.
@@ -65,6 +69,7 @@ class Parameters:
     number_relevance: Array
     signal: Array
     noise: Array
+    spread: Array
     work_weight: Array
     number_weight: Array
     block_weight: Array
@@ -81,14 +86,15 @@ class Parameters:
             "work_scale": work, "baseline": 1 + work, "number_mean": numbers, "number_std": numbers,
             "work_slope": 1 + work, "number_slope": numbers, "lengths": shapes, "smooth": features.views,
             "relevance": features.views * decisions, "number_relevance": numbers, "work_weight": 1 + work,
-            "number_weight": numbers, "block_weight": features.views * blocks, "centre_weight": len(self.centres),
+            "spread": 2, "number_weight": numbers,
+            "block_weight": features.views * blocks, "centre_weight": len(self.centres),
         }  # fmt: skip
         for field in fields(self):
             array = getattr(self, field.name)
             shape = (len(array), decisions) if field.name == "centres" else (sizes.get(field.name, 1),)
             if array.shape != shape or array.dtype.kind not in "if" or not np.isfinite(array).all():
                 raise ValueError(f"{field.name} must be finite numbers of shape {shape}, not {array.shape}")
-        signed = ("number_mean", "work_weight", "number_weight", "block_weight", "centre_weight")
+        signed = ("number_mean", "spread", "work_weight", "number_weight", "block_weight", "centre_weight")
         for field in fields(self):
             if field.name not in signed and (getattr(self, field.name) < 0).any():
                 raise ValueError(f"{field.name} must not be negative")
@@ -120,7 +126,8 @@ class RegressionPredictor(LatencyPredictor):
 
     The mean is that of all measurements; what does not add up is spanned by at most 400 networks (the
     subset-of-regressors predictor, Quiñonero-Candela & Rasmussen, JMLR 2005, eq. 16b). The variance is that of the
-    process given a subset of them, whose noise stands for all.
+    process given a subset of them, whose noise stands for all, times a power of the baseline: relative errors of
+    networks that take little time are often larger.
     """
 
     kind = "regression"
@@ -171,6 +178,8 @@ class RegressionPredictor(LatencyPredictor):
     def read(cls, path: Path) -> Self:
         arrays = read_arrays(path)
         try:
+            # Files of the first version have no spread.
+            arrays.setdefault("spread", np.zeros(2))
             parameters = Parameters(**{field.name: arrays[field.name] for field in fields(Parameters)})
             space, decisions, digest = (str(arrays[name]) for name in _WORDS[:3])
             calibration = Calibration(tuple(arrays["quantiles"].tolist()))
@@ -246,7 +255,8 @@ class Process:
         cross = seen.linear @ self._centres.linear[:subset].T + p.signal * kernel[:, :subset]
         prior = (seen.linear**2).sum(axis=1) + p.signal
         variance = np.maximum(prior - ((cross @ self._whiten.T) ** 2).sum(axis=1), 0.0)
-        return np.maximum(mean, p.least), seen.baseline * np.sqrt(variance + p.noise)
+        std = seen.baseline * np.sqrt(variance + p.noise) * spread_of(seen.baseline, p)
+        return np.maximum(mean, p.least), std
 
     @cached_property
     def _centres(self) -> Seen:
@@ -285,6 +295,13 @@ def raw_numbers(features: NetworkFeatures, work: Array, codes: Codes) -> Array:
 def baseline_of(work: Array, p: Parameters) -> Array:
     """Return float[n], the baseline of scaled work."""
     return np.maximum(work @ p.baseline, LOWEST * p.unit)
+
+
+def spread_of(baseline: Array, p: Parameters) -> Array:
+    """Return float[n], how many times as large errors are as the process says."""
+    scale, exponent = p.spread
+    power = ((baseline / p.unit) ** exponent).clip(1 / MAX_SPREAD, MAX_SPREAD)
+    return np.asarray(np.exp(scale) * power)
 
 
 def block_shares(features: NetworkFeatures, p: Parameters) -> Array:

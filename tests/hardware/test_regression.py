@@ -17,6 +17,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 import nas
 from nas.errors import NasError
 from nas.hardware import fit_regression as fitting
+from nas.hardware.calibration import Calibration
 from nas.hardware.fit_regression import cross_validate, fit_regression
 from nas.hardware.predictor import read_predictor
 from nas.hardware.regression import Process, RegressionPredictor
@@ -122,6 +123,29 @@ def test_uncertainty_grows_away_from_the_data(mbconv: SearchSpace) -> None:
     predictor = fit_regression(mbconv, codes[shallow], (additive(mbconv, codes) * noise)[shallow])
     mean, std = predictor.predict(mbconv, codes)
     assert (std / mean)[deep].mean() > (std / mean)[~deep].mean()
+
+
+def test_jitter_that_does_not_grow_makes_fast_networks_less_certain(mbconv: SearchSpace) -> None:
+    """With the same jitter in ms everywhere, intervals cover fast and slow networks alike."""
+    rng = np.random.default_rng(10)
+    codes = mbconv.sample(1120, rng)
+    times = additive(mbconv, codes)
+    measured = times + rng.normal(0, 0.05 * times.min(), 1120)
+    predictor = fit_regression(mbconv, codes[:120], measured[:120])
+    mean, std = predictor.predict(mbconv, codes[120:])
+    low, high = predictor.interval(mean, std)
+    covered = (low <= measured[120:]) & (measured[120:] <= high)
+    fast = mean < np.quantile(mean, 0.25)
+    assert (std / mean)[fast].mean() > 1.25 * (std / mean)[mean > np.quantile(mean, 0.75)].mean()
+    assert covered.mean() > 0.85
+    assert abs(covered[fast].mean() - covered[~fast].mean()) < 0.05
+
+
+def test_a_calibration_that_is_known_is_taken(tiny_space: SearchSpace) -> None:
+    codes = tiny_space.all_codes()[:30]
+    known = Calibration.normal(2.0)
+    predictor = fit_regression(tiny_space, codes, additive(tiny_space, codes), calibration=known)
+    assert predictor.calibration is known
 
 
 def test_dead_parts_of_a_cell_cost_nothing_where_the_runtime_leaves_them_out() -> None:
