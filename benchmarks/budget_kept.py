@@ -22,7 +22,7 @@ import pandas as pd
 from nas.cost import Constraint, Objective, violation
 from nas.estimators.tabular import TabularEstimator
 from nas.hardware import Fit, Target, read_target
-from nas.hardware.fit_regression import fit_regression
+from nas.hardware.fitting.fit_regression import fit_regression
 from nas.hardware.profile import Profile, PublishedLatency, write_profile
 from nas.search.device import device_metrics, sure_constraints
 from nas.search.factories import make_strategy
@@ -112,9 +112,10 @@ def main() -> None:
         choices = judge(device, options.fits, options.budgets, options.search)
         for confidence, group in choices.groupby("confidence"):
             share, n = group["over"].mean(), len(group)
+            deviation = (share * (1 - share) / n) ** 0.5
             excess = group.loc[group["over"], "excess"].mean() if group["over"].any() else 0.0
             print(
-                f"{device:8s} {confidence or 'none':>10}  {n:6d}  {share:8.1%} ± {(share * (1 - share) / n) ** 0.5:5.1%}"
+                f"{device:8s} {confidence or 'none':>10}  {n:6d}  {share:8.1%} ± {deviation:5.1%}"
                 f"  {1 - group['promised'].mean():14.1%}  {excess:16.2%}  {group['top1'].mean():11.3f}",
                 flush=True,
             )

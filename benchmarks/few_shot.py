@@ -2,9 +2,10 @@
 
     NAS_DATA=... python benchmarks/few_shot.py [nasbench201|fbnet|sources] [--draws 20] [--samples 10,20,50]
 
-Data: the latency files of HELP (Lee et al., NeurIPS 2021). Every source device is a `RegressionPredictor` fitted to 900
-of its measured networks; the new device is seen through its samples alone. A draw is a set of 1,000 candidates, of
-which the tool chooses or the first n are taken; all networks that were not measured judge.
+Data: the latency files of HELP (Lee et al., NeurIPS 2021). Every source device is a `RegressionPredictor`, on
+`nasbench201` fitted to 900 of its measured networks, on FBNet that of the shipped target; the new device is seen
+through its samples alone. A draw is a set of 1,000 candidates, of which the tool chooses or the first n are taken; all
+networks that were not measured judge.
 
 `nasbench201`: HELP's six test devices; sources are the other devices of the file, without the same graphics card at
 other batch sizes. `fbnet`: the columns that were really measured, each with all devices but its own kind as sources;
@@ -25,10 +26,11 @@ import numpy as np
 import pandas as pd
 
 import nas
-from nas.hardware.fit_regression import fit_regression
-from nas.hardware.fit_transfer import choose_samples, fit_transfer
+from nas.hardware import target_names
+from nas.hardware.fitting.fit_regression import fit_regression
+from nas.hardware.fitting.fit_transfer import choose_samples, fit_transfer
 from nas.hardware.predictor import LatencyPredictor
-from nas.hardware.source_basis import Source
+from nas.hardware.predictors.source_basis import Source
 from nas.space import NetworkSpec, SearchSpace
 
 DATA = Path(os.environ.get("NAS_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")) / "help_latency"
@@ -126,6 +128,17 @@ def fitted(space: SearchSpace, codes: np.ndarray, frame: pd.DataFrame, devices: 
     return found
 
 
+def shipped(space: SearchSpace, codes: np.ndarray, devices: Iterable[str]) -> dict[str, Remembered]:
+    """The predictors of the shipped targets, each fitted to 60 % of the measurements of its own device."""
+    found = {}
+    for device in devices:
+        name, _, batch = device.rpartition("_")
+        target = device if device in target_names() else name if batch == "1" else f"{name}-b{batch}"
+        predictor = nas.target(target).on(space)["latency_ms"].predictor
+        found[device] = Remembered(space, predictor, codes)
+    return found
+
+
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(pd.Series(a).corr(pd.Series(b), method="spearman"))
 
@@ -157,7 +170,9 @@ def run(
     space: SearchSpace, codes: np.ndarray, frame: pd.DataFrame, tests: Sequence[str],
     others: Callable[[str], list[str]], samples: Sequence[int], draws: int,
 ) -> None:  # fmt: skip
-    predictors = fitted(space, codes, frame, sorted({source for test in tests for source in others(test)}))
+    wanted = sorted({source for test in tests for source in others(test)})
+    on_file = space.name == "nasbench201"
+    predictors = fitted(space, codes, frame, wanted) if on_file else shipped(space, codes, wanted)
     for n in samples:
         print(f"\n{n} samples, {draws} draws, {len(codes)} networks: Spearman (90 % interval holds)")
         print(f"{'device':16s} {'sources':>7s} {'random':>14s} {'chosen':>14s}")

@@ -28,12 +28,12 @@ import pandas as pd
 
 import nas
 from nas import registry
-from nas.hardware.fit_regression import UNCALIBRATED, fit_regression
-from nas.hardware.fit_roofline import fit_roofline
-from nas.hardware.fit_transfer import fit_transfer
-from nas.hardware.kernel_samples import samples_of
+from nas.hardware.fitting.fit_regression import UNCALIBRATED, fit_regression
+from nas.hardware.fitting.fit_roofline import fit_roofline
+from nas.hardware.fitting.fit_transfer import fit_transfer
+from nas.hardware.fitting.kernel_samples import samples_of
 from nas.hardware.predictor import LatencyPredictor
-from nas.hardware.source_basis import Source
+from nas.hardware.predictors.source_basis import Source
 from nas.hardware.target import load_target, target_names
 from nas.space import SearchSpace, StagedSpace
 from search_spaces.cells.nasbench201_cell import EDGES, NODES, OPERATIONS, live_edges

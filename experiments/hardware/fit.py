@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 from tables import Table, read_table
 
 from nas.cost import cost_model
-from nas.hardware.fit_regression import fit_regression
+from nas.hardware.fitting.fit_regression import fit_regression
 from nas.hardware.predictor import LatencyPredictor, read_predictor
 from nas.hardware.profile import NOT_STATED, Fit, HeldOut, Profile, read_profile, write_profile
 from nas.hardware.target import PROFILE

@@ -15,7 +15,7 @@ import pandas as pd
 
 import nas
 from nas.errors import NasError
-from nas.hardware.lookup import LookupParameters, LookupPredictor, kernels
+from nas.hardware.predictors.lookup import LookupParameters, LookupPredictor, kernels
 from nas.space import Block
 from nas.space.block import DenseBlock, PoolBlock
 from nas.space.mbconv_blocks import ConvBlock, InvertedResidualBlock

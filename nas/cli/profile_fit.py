@@ -12,7 +12,7 @@ from nas.cli.console import console, plain_table, print_json
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nas.hardware.fitting import Fitting
+    from nas.hardware.fitting.fit_profile import Fitting
     from nas.hardware.profile import HeldOut
     from nas.space import SearchSpace
 
@@ -42,7 +42,7 @@ def fit(
 
     Example: nas profile fit my_laptop
     """
-    from nas.hardware.fitting import fit_profile
+    from nas.hardware.fitting.fit_profile import fit_profile
 
     fitted = fit_profile(folder, profile_space(folder, space), metric, kind, seed)
     if as_json:
@@ -58,7 +58,7 @@ def fit(
 
 def profile_space(folder: Path, name: str | None) -> SearchSpace | None:
     """Return the space that a user names, else the one that a folder was measured for; None: as its table says."""
-    from nas.hardware.fitting import space_measured
+    from nas.hardware.fitting.fit_profile import space_measured
     from nas.search.spaces import find_space
 
     name = name or space_measured(folder)
@@ -74,7 +74,7 @@ def error_cells(error: HeldOut) -> list[str]:
 
 
 def _print(fitting: Fitting) -> None:
-    from nas.hardware.choosing import NOT_ASKED
+    from nas.hardware.fitting.choosing import NOT_ASKED
     from nas.search.metrics import METRICS
 
     out, record, choice = console(), fitting.fit, fitting.choice

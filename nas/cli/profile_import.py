@@ -10,7 +10,7 @@ import typer
 from nas.cli.console import print_json
 
 if TYPE_CHECKING:
-    from nas.hardware.importers import Imported
+    from nas.hardware.tables.importers import Imported
 
 
 def import_profile(
@@ -44,8 +44,8 @@ def import_profile(
 
     Example: nas profile import logs/ --to my_phone --space mbconv --device 'Google Pixel 6' --precision float32
     """
-    from nas.hardware.importers import ImportRequest, import_measurements
     from nas.hardware.profile import Conditions
+    from nas.hardware.tables.importers import ImportRequest, import_measurements
     from nas.search.spaces import find_space
 
     stated = {
@@ -106,7 +106,7 @@ def _lines(found: Imported, folder: Path) -> list[tuple[str, str]]:
 def _measured_lines(found: Imported) -> list[tuple[str, str]]:
     import numpy as np
 
-    from nas.hardware.units import BY_METRIC
+    from nas.hardware.tables.units import BY_METRIC
 
     table = found.measured
     assert table is not None

@@ -15,9 +15,9 @@ import typer
 from nas.cli.console import console, print_json
 
 if TYPE_CHECKING:
-    from nas.hardware.measure import Measured
-    from nas.hardware.session import OnProgress
-    from nas.hardware.session import Progress as SessionProgress
+    from nas.hardware.measuring.measure import Measured
+    from nas.hardware.measuring.session import OnProgress
+    from nas.hardware.measuring.session import Progress as SessionProgress
 
 
 class What(StrEnum):
@@ -48,7 +48,7 @@ def measure(
 
     Example: nas profile measure --space mbconv --out my_laptop
     """
-    from nas.hardware.measure import Plan, measure_space
+    from nas.hardware.measuring.measure import Plan, measure_space
     from nas.search.spaces import find_space
 
     plan = Plan(

@@ -10,7 +10,7 @@ import typer
 from nas.cli.console import print_json
 
 if TYPE_CHECKING:
-    from nas.hardware.transferring import Transfer
+    from nas.hardware.fitting.transferring import Transfer
     from nas.space import SearchSpace
 
 
@@ -36,7 +36,7 @@ def transfer(
 
     Example: nas profile transfer --to my_phone --space nasbench201 --measurements my_phone/to_measure.csv
     """
-    from nas.hardware.transferring import transfer_profile
+    from nas.hardware.fitting.transferring import transfer_profile
     from nas.search.spaces import find_space
 
     found_space = find_space(space)

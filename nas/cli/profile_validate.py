@@ -12,7 +12,7 @@ from nas.cli.profile_fit import error_cells, profile_space
 from nas.cli.profile_measure import measuring_bar
 
 if TYPE_CHECKING:
-    from nas.hardware.validation import Validation
+    from nas.hardware.fitting.validation import Validation
 
 #: where two measurements of a network differ by more than this share, an error cannot be judged
 NOISY = 0.05
@@ -32,8 +32,8 @@ def validate(
 
     Example: nas profile validate my_laptop --networks 50
     """
-    from nas.hardware.measure import measure_fresh
-    from nas.hardware.validation import compare, fitted_latency
+    from nas.hardware.fitting.validation import compare, fitted_latency
+    from nas.hardware.measuring.measure import measure_fresh
 
     measured_on = profile_space(folder, space)
     if measured_on is None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: choices of one decision that are all printed; of more, the first and the last ones
 ALL_CHOICES = 12
+#: targets without data on the space that are all named
+ALL_TARGETS = 6
 
 
 def show_space(space: SearchSpace, as_json: bool) -> None:
@@ -59,7 +61,8 @@ def _print(about: AboutSpace) -> None:
             out.print(f"Target    {target.name}: {_predicted(target)} (predicted); {target.note}")
     others = [target.name for target in about.targets if not target.ranges]
     if others:
-        out.print(f"          not covered by {', '.join(others)}")
+        named = ", ".join(others) if len(others) <= ALL_TARGETS else f"{len(others)} other targets: nas list targets"
+        out.print(f"          not covered by {named}")
 
 
 def _predicted(target: TargetOnSpace) -> str:

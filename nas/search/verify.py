@@ -31,7 +31,7 @@ def verify_front(run: Run) -> pd.DataFrame:
     Raises:
         NasError: the machine cannot be reached, or a network cannot be run on it; the search itself is kept.
     """
-    from nas.hardware.measure import verify
+    from nas.hardware.measuring.measure import verify
 
     kept = verified(run)
     if kept is not None:

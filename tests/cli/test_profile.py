@@ -13,7 +13,8 @@ import pytest
 
 import nas
 from nas import cli
-from nas.hardware import measure, read_target
+from nas.hardware import read_target
+from nas.hardware.measuring import measure
 from nas.hardware.profile import MeasuringSetup, Profile, write_profile
 from nas.space import Codes, SearchSpace
 

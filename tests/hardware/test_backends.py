@@ -15,9 +15,9 @@ from xnnpack_graphs import RECORD, described, small_network
 
 import nas
 from nas.errors import NasError
-from nas.hardware.backends import Workload, load_backend
-from nas.hardware.backends.graph import Draw, operations, padding, strides, weight_shape
-from nas.hardware.backends.onnxruntime import export_onnx, write_onnx
+from nas.hardware.measuring.backends import Workload, load_backend
+from nas.hardware.measuring.backends.graph import Draw, operations, padding, strides, weight_shape
+from nas.hardware.measuring.backends.onnxruntime import export_onnx, write_onnx
 from nas.space import NetworkSpec
 
 ort = pytest.importorskip("onnxruntime")
@@ -112,7 +112,7 @@ def test_the_xnnpack_graph_is_the_one_executorch_lowers_to(monkeypatch: pytest.M
     pytest.importorskip("executorch")
     from executorch.backends.xnnpack.serialization import xnnpack_graph_serialize
 
-    from nas.hardware.backends.executorch import write_executorch
+    from nas.hardware.measuring.backends.executorch import write_executorch
 
     graphs: list[Any] = []
     serialise = xnnpack_graph_serialize.serialize_xnnpack_binary
@@ -128,7 +128,7 @@ def test_the_xnnpack_graph_is_the_one_executorch_lowers_to(monkeypatch: pytest.M
 
 def test_executorch_computes_what_torch_does() -> None:
     runtime = pytest.importorskip("executorch.runtime").Runtime.get()
-    from nas.hardware.backends.executorch import write_executorch
+    from nas.hardware.measuring.backends.executorch import write_executorch
 
     spec = small_network()
     module, image = settled(spec), torch.randn(1, 3, 32, 32)

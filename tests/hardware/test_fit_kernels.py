@@ -12,9 +12,9 @@ from scipy import stats
 import nas
 from nas.errors import NasError
 from nas.hardware import LinearPredictor
-from nas.hardware.features import kernel_features
-from nas.hardware.fit_kernels import FEATURES, KernelFit, fit_kernels
-from nas.hardware.posterior import draw_posterior
+from nas.hardware.fitting.fit_kernels import FEATURES, KernelFit, fit_kernels
+from nas.hardware.fitting.posterior import draw_posterior
+from nas.hardware.predictors.features import kernel_features
 from nas.space import NetworkSpec, SearchSpace
 
 #: what a unit of each feature takes on an imaginary device, in ms

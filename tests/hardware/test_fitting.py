@@ -13,16 +13,16 @@ from scipy.stats import spearmanr
 import nas
 from nas.errors import NasError
 from nas.hardware import Calibration, LookupPredictor, Profile, read_target
-from nas.hardware.choosing import choose
-from nas.hardware.fit_kinds import MeasuredData
-from nas.hardware.fit_roofline import MIN_NETWORKS, cross_validate_roofline, fit_roofline
-from nas.hardware.fitting import fit_profile, read_measured
-from nas.hardware.fused_kernels import CLASSES, fused_kernels
-from nas.hardware.held_out import HeldOutValues, cross_conformal, spearman
-from nas.hardware.kernel_samples import samples_of
-from nas.hardware.lookup import kernels
+from nas.hardware.fitting.choosing import choose
+from nas.hardware.fitting.fit_kinds import MeasuredData
+from nas.hardware.fitting.fit_profile import fit_profile, read_measured
+from nas.hardware.fitting.fit_roofline import MIN_NETWORKS, cross_validate_roofline, fit_roofline
+from nas.hardware.fitting.held_out import HeldOutValues, cross_conformal, spearman
+from nas.hardware.fitting.kernel_samples import samples_of
+from nas.hardware.predictors.fused_kernels import CLASSES, fused_kernels
+from nas.hardware.predictors.lookup import kernels
+from nas.hardware.predictors.roofline import RooflinePredictor
 from nas.hardware.profile import Conditions, write_profile
-from nas.hardware.roofline import RooflinePredictor
 from nas.space import Block, Codes, NetworkSpec, SearchSpace
 
 Device = Callable[[NetworkSpec], float]
@@ -297,7 +297,7 @@ def test_what_does_not_add_up_is_left_to_regression(tmp_path: Path, mbconv: Sear
 
 
 def _lacks(data: MeasuredData) -> dict[str, str]:
-    from nas.hardware.fit_kinds import KINDS
+    from nas.hardware.fitting.fit_kinds import KINDS
 
     return {kind.name: kind(data).lacks() for kind in KINDS}
 

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 import nas
 from nas.cli.profile_import import import_profile
 from nas.errors import NasError
-from nas.hardware.benchmark_logs import read_executorch, read_onnxruntime, read_tflite
-from nas.hardware.importers import Imported, ImportRequest, import_measurements
-from nas.hardware.measurements import read_measurements
 from nas.hardware.profile import Conditions, read_profile
+from nas.hardware.tables.benchmark_logs import read_executorch, read_onnxruntime, read_tflite
+from nas.hardware.tables.importers import Imported, ImportRequest, import_measurements
+from nas.hardware.tables.measurements import read_measurements
 from nas.space import SearchSpace
 
 # The logs below have the form that these sources print, with values of our own:

@@ -14,8 +14,8 @@ import pytest
 import nas
 from nas.cost import cost_model
 from nas.errors import NasError
-from nas.hardware.lookup import kernels
-from nas.hardware.measurements import Measurements, read_measurements, write_measurements
+from nas.hardware.predictors.lookup import kernels
+from nas.hardware.tables.measurements import Measurements, read_measurements, write_measurements
 from nas.space import Codes, SearchSpace
 
 Write = Callable[..., Path]

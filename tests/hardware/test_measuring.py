@@ -13,14 +13,14 @@ import numpy.typing as npt
 import pytest
 
 from nas.errors import NasError
-from nas.hardware import measure
-from nas.hardware.backends import Backend, Workload
-from nas.hardware.device import Device, DeviceLostError, compressed
-from nas.hardware.measuring_log import MeasuringLog, Visit, alone_with, medians, repeatability
-from nas.hardware.measuring_plan import Plan, planned
+from nas.hardware.measuring import measure
+from nas.hardware.measuring.backends import Backend, Workload
+from nas.hardware.measuring.device import Device, DeviceLostError, compressed
+from nas.hardware.measuring.log import MeasuringLog, Visit, alone_with, medians, repeatability
+from nas.hardware.measuring.plan import Plan, planned
+from nas.hardware.measuring.schedule import disturbed, next_round
+from nas.hardware.measuring.session import InterruptedMeasuringError, Session
 from nas.hardware.profile import MeasuringSetup, read_profile
-from nas.hardware.schedule import disturbed, next_round
-from nas.hardware.session import InterruptedMeasuringError, Session
 from nas.space import NetworkSpec, StagedSpace
 
 
@@ -235,7 +235,7 @@ def test_a_round_goes_on_in_the_same_order() -> None:
 
 @pytest.fixture
 def simulated(monkeypatch: pytest.MonkeyPatch) -> list[SimulatedDevice]:
-    """`nas.hardware.measure` on simulated devices, one a call; gives those that were opened."""
+    """`nas.hardware.measuring.measure` on simulated devices, one a call; gives those that were opened."""
     opened: list[SimulatedDevice] = []
 
     def open_device(host: str | None, python: str) -> SimulatedDevice:
@@ -244,7 +244,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> list[SimulatedDevice]:
 
     monkeypatch.setattr(measure, "open_device", open_device)
     monkeypatch.setattr(measure, "load_backend", lambda name: NameBackend())
-    monkeypatch.setattr("nas.hardware.session.PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr("nas.hardware.measuring.session.PAUSE_SECONDS", 0.0)
     return opened
 
 
@@ -324,7 +324,7 @@ def test_every_block_is_measured_once(
 ) -> None:
     plan = Plan(space="tiny", backend="torch", what="blocks", rounds=1)
     measured = measure.measure_space(tiny_space, plan, tmp_path)
-    from nas.hardware.lookup import kernels
+    from nas.hardware.predictors.lookup import kernels
 
     assert set(measured.latency) == {kernels(block) for block in tiny_space.vocabulary.blocks} - {""}
 

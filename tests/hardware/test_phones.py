@@ -11,7 +11,7 @@ import pytest
 
 import nas
 from nas.hardware import Fitted
-from nas.hardware.fit_kernels import KernelFit
+from nas.hardware.fitting.fit_kernels import KernelFit
 
 #: target -> networks held out, and the error in % that it may have at most
 TARGETS = {

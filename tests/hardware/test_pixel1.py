@@ -13,7 +13,7 @@ import pytest
 import nas
 from nas.errors import NasError
 from nas.hardware import Fitted, LookupPredictor
-from nas.hardware.lookup import LookupParameters, kernels
+from nas.hardware.predictors.lookup import LookupParameters, kernels
 from nas.space import NetworkSpec, SearchSpace, StagedNetwork, StagedSpace
 from search_spaces.mbconv_proxyless import SKELETON, SPACE, STAGES
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import nas
 from nas.hardware import Fitted
-from nas.hardware.features import LAYER_FEATURES, kernel_features
+from nas.hardware.predictors.features import LAYER_FEATURES, kernel_features
 from nas.nn.blocks import InvertedResidual, SqueezeExcite
 from nas.space import NetworkSpec, SearchSpace, StagedSpace
 

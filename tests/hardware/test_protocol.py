@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from nas.hardware.protocol import Effort, half_width, summary, time_model
+from nas.hardware.measuring.protocol import Effort, half_width, summary, time_model
 
 
 class Machine:

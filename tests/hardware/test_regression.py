@@ -16,13 +16,13 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 import nas
 from nas.errors import NasError
-from nas.hardware import fit_regression as fitting
 from nas.hardware.calibration import Calibration
-from nas.hardware.fit_regression import cross_validate, fit_regression
+from nas.hardware.fitting import fit_regression as fitting
+from nas.hardware.fitting.fit_regression import cross_validate, fit_regression
+from nas.hardware.fitting.regression_likelihood import PRIORS, _negative_log_likelihood
 from nas.hardware.predictor import read_predictor
-from nas.hardware.regression import Process, RegressionPredictor
-from nas.hardware.regression_features import features_of
-from nas.hardware.regression_likelihood import PRIORS, _negative_log_likelihood
+from nas.hardware.predictors.regression import Process, RegressionPredictor
+from nas.hardware.predictors.regression_features import features_of
 from nas.space import Codes, SearchSpace
 
 Array = npt.NDArray[np.float64]

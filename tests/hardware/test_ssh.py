@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from typing import Any
 import pytest
 
 from nas.errors import NasError
-from nas.hardware.device import DeviceLostError, open_device
-from nas.hardware.measure import Plan, measure_space
-from nas.hardware.measuring_log import MeasuringLog
-from nas.hardware.session import Progress
+from nas.hardware.measuring.device import DeviceLostError, open_device
+from nas.hardware.measuring.log import MeasuringLog
+from nas.hardware.measuring.measure import Plan, measure_space
+from nas.hardware.measuring.session import Progress
 from nas.space import StagedSpace
 
 asyncssh = pytest.importorskip("asyncssh")
@@ -64,7 +65,9 @@ class Server:
     async def _run(self, process: Any) -> None:
         pipe = asyncio.subprocess.PIPE
         local = await asyncio.create_subprocess_shell(process.command, stdin=pipe, stdout=pipe, stderr=pipe)
-        await process.redirect(stdin=local.stdin, stdout=local.stdout, stderr=local.stderr)
+        # A command that ends at once closes its pipes before anything is written to them.
+        with suppress(OSError, asyncssh.Error):
+            await process.redirect(stdin=local.stdin, stdout=local.stdout, stderr=local.stderr)
         process.exit(await local.wait())
 
 
@@ -88,8 +91,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine is not waited for."""
-    monkeypatch.setattr("nas.hardware.session.PAUSES", 0)
-    monkeypatch.setattr("nas.hardware.schedule.EXTRA_ROUNDS", 0)
+    monkeypatch.setattr("nas.hardware.measuring.session.PAUSES", 0)
+    monkeypatch.setattr("nas.hardware.measuring.schedule.EXTRA_ROUNDS", 0)
 
 
 @pytest.fixture

@@ -16,15 +16,15 @@ import nas
 from nas.cli.profile_transfer import transfer
 from nas.errors import NasError
 from nas.hardware import LatencyPredictor, load_target
-from nas.hardware import transfer_posterior as posteriors
 from nas.hardware.calibration import Calibration
-from nas.hardware.fit_regression import fit_regression
-from nas.hardware.fit_transfer import _most_informative, choose_samples, fit_transfer
-from nas.hardware.held_out import spearman
+from nas.hardware.fitting import transfer_posterior as posteriors
+from nas.hardware.fitting.fit_regression import fit_regression
+from nas.hardware.fitting.fit_transfer import _most_informative, choose_samples, fit_transfer
+from nas.hardware.fitting.held_out import spearman
+from nas.hardware.fitting.transfer_posterior import TYPICAL, Prior, TransferPosterior
+from nas.hardware.fitting.transferring import transfer_profile
 from nas.hardware.predictor import read_predictor
-from nas.hardware.source_basis import Features, Source, SourceBasis, block_counts
-from nas.hardware.transfer_posterior import TYPICAL, Prior, TransferPosterior
-from nas.hardware.transferring import transfer_profile
+from nas.hardware.predictors.source_basis import Features, Source, SourceBasis, block_counts
 from nas.space import NetworkSpec, SearchSpace
 
 TESTS = ("titan_rtx_256", "gold_6226", "pixel2", "raspi4", "eyeriss", "fpga")

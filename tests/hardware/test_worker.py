@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from nas.errors import NasError
-from nas.hardware.backends import Workload, load_backend
-from nas.hardware.device import WORKER, Device, DeviceLostError, LocalDevice, compressed, open_device
+from nas.hardware.measuring.backends import Workload, load_backend
+from nas.hardware.measuring.device import WORKER, Device, DeviceLostError, LocalDevice, compressed, open_device
 from nas.space import StagedSpace
 
 pytest.importorskip("onnxruntime")

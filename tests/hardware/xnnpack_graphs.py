@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nas.hardware.backends import Workload
+from nas.hardware.measuring.backends import Workload
 from nas.space import SqueezeExciteRule, StagedNetwork
 
 RECORD = Path(__file__).with_name("xnnpack_graph.json")
@@ -42,7 +42,7 @@ def record() -> None:
     """Lower the small network with ExecuTorch and keep the graph that XNNPACK is handed."""
     from executorch.backends.xnnpack import xnnpack_preprocess
 
-    from nas.hardware.backends.executorch import export_executorch
+    from nas.hardware.measuring.backends.executorch import export_executorch
 
     graphs: list[Any] = []
     serialise = xnnpack_preprocess.serialize_xnnpack_binary

@@ -161,7 +161,7 @@ def test_points_of_the_front_are_measured_and_compared(
         asked.append([spec.cost()["macs"] for spec in specs])
         return [2 * nas.target("pixel4").fitted[0].predictor.predict_spec(spec)[0] for spec in specs]
 
-    monkeypatch.setattr("nas.hardware.measure.verify", stopwatch)
+    monkeypatch.setattr("nas.hardware.measuring.measure.verify", stopwatch)
     run = search(laptop, tmp_path / "run", verify=3)
     found = verified(run)
     assert found is not None
@@ -187,7 +187,7 @@ def test_a_target_that_nobody_can_measure_on_is_refused_before_the_search(tmp_pa
 def test_a_damaged_table_of_measurements_is_named(
     laptop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nas.hardware.measure.verify", lambda specs, setup: [1.0] * len(specs))
+    monkeypatch.setattr("nas.hardware.measuring.measure.verify", lambda specs, setup: [1.0] * len(specs))
     run = search(laptop, tmp_path / "run", verify=2)
     (run.path / "verified.csv").write_text("point,code\n1\n")
     with pytest.raises(NasError, match=r"verified\.csv is damaged"):

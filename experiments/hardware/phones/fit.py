@@ -19,7 +19,7 @@ from rows import DATA, ROOT, families, measured, specs
 
 import nas
 from nas.hardware import Fit, HeldOut, LinearPredictor, Profile
-from nas.hardware.fit_kernels import FEATURES, KernelFit
+from nas.hardware.fitting.fit_kernels import FEATURES, KernelFit
 from nas.hardware.profile import PublishedLatency, read_profile, write_profile
 
 HERE = Path(__file__).resolve().parent

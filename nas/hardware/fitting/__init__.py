@@ -1,0 +1,1 @@
+"""Fitting predictors to measurements, and choosing among them."""

@@ -1,0 +1,1 @@
+"""Tables of measurements, and the logs of other tools, read and checked."""
