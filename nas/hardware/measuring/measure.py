@@ -160,10 +160,9 @@ def _profile(folder: Path, begun: Begun, backend: Backend) -> Profile:
     machine, plan = begun.machine, begun.plan
     cores = f"{machine['cores']} cores" if machine["cores"] else ""
     clock = f"up to {machine['max_mhz']} MHz" if machine["max_mhz"] else ""
-    threads = f"{plan.threads} thread{'s' if plan.threads > 1 else ''}"
     return Profile(
         name=folder.resolve().name,
-        description=f"{machine['processor']}, {backend.title} {machine['version']}, {threads}, {PRECISION}",
+        description=f"{machine['processor']}, measured with {backend.title}",
         device=", ".join(word for word in (machine["processor"], cores, machine["system"]) if word),
         clock=", ".join(word for word in (clock, machine["governor"]) if word) or "not stated",
         measuring=MeasuringSetup(backend=plan.backend, threads=plan.threads, host=plan.host, python=plan.python),
