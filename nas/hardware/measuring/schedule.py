@@ -13,7 +13,7 @@ from nas.hardware.measuring.log import Visit
 #: how far the calibration network may be off its median over the session before the visits around it are repeated
 DRIFT = 0.03
 #: rounds that repeat what was disturbed, at most
-EXTRA_ROUNDS = 1
+EXTRA_ROUNDS = 2
 
 
 def drifts(visits: Sequence[Visit]) -> npt.NDArray[np.float64]:
