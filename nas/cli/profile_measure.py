@@ -36,7 +36,7 @@ def measure(
         str | None, typer.Option(help="Measure there, over SSH: user@machine; default: this machine.")
     ] = None,
     what: Annotated[What, typer.Option(help="Whole networks, or every block of the space.")] = What.NETWORKS,
-    number: Annotated[int, typer.Option(help="Networks to measure.", min=1)] = 100,
+    number: Annotated[int, typer.Option(help="Networks to measure.", min=1)] = 80,
     rounds: Annotated[int, typer.Option(help="Visits to each, spread over the session.", min=1)] = 3,
     seed: Annotated[int, typer.Option(help="Seed of which networks are drawn.", min=0)] = 0,
     remote_python: Annotated[str, typer.Option(help="Python on the host that has the runtime.")] = "python3",

@@ -37,7 +37,7 @@ class Plan(BaseModel):
     space: str
     backend: str
     what: Literal["networks", "blocks"] = "networks"
-    number: Count = 100
+    number: Count = 80
     rounds: Count = 3
     threads: Count = 1
     seed: Annotated[int, Field(ge=0)] = 0
