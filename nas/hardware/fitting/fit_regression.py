@@ -195,7 +195,10 @@ def _baseline(work: Array, times: Array) -> tuple[Array, float]:
     Errors are relative to the prediction, not to what was measured: a network that took almost no time must not
     outweigh all others. A little ridge keeps rates apart that the data does not tell apart.
     """
-    from scipy.optimize import nnls
+    try:
+        from scipy.optimize import nnls
+    except ImportError:
+        raise NasError("fitting a regression needs SciPy: pip install 'nas[fit]'") from None
 
     middle = float(np.median(times))
     ridge = np.sqrt(len(times) * _RIDGE) / middle * np.eye(work.shape[1])
