@@ -63,12 +63,24 @@ class Server:
         )  # fmt: skip
 
     async def _run(self, process: Any) -> None:
-        pipe = asyncio.subprocess.PIPE
-        local = await asyncio.create_subprocess_shell(process.command, stdin=pipe, stdout=pipe, stderr=pipe)
-        # A command that ends at once closes its pipes before anything is written to them.
-        with suppress(OSError, asyncssh.Error):
-            await process.redirect(stdin=local.stdin, stdout=local.stdout, stderr=local.stderr)
-        process.exit(await local.wait())
+        pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        local = await asyncio.create_subprocess_shell(process.command, stdin=pipe, stdout=pipe, stderr=nothing)
+        assert local.stdin is not None
+        assert local.stdout is not None
+        # Not by `redirect`: a command that ends at once breaks its pipe, which makes that close without an exit status.
+        sending = asyncio.create_task(_copy(process.stdin, local.stdin))
+        await _copy(local.stdout, process.stdout)
+        status = await local.wait()
+        sending.cancel()
+        process.exit(status)
+
+
+async def _copy(source: Any, sink: Any) -> None:
+    """Copy until the source ends or the sink is gone."""
+    with suppress(OSError, asyncssh.Error):
+        while data := await source.read(1 << 16):
+            sink.write(data)
+            await sink.drain()
 
 
 @pytest.fixture(scope="module")
