@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nas.errors import NasError, UnknownNameError, suggestion
 from nas.hardware.fitting.posterior import draw_posterior
+from nas.hardware.fitting.scipy_extra import scipy_module
 from nas.hardware.predictors.features import LAYER_FEATURES, kernel_features
 from nas.hardware.predictors.linear import LinearParameters, LinearPredictor
 from nas.space import NetworkSpec
@@ -172,7 +173,7 @@ class KernelFit:
             rank = int(np.ceil(LEVEL * (len(residuals) + 1)))
             return float(np.sort(residuals)[min(rank, len(residuals)) - 1])
         freedoms = max(len(self._y) - len(self.features), _FEWEST_FREEDOMS)
-        return _student_width(freedoms)
+        return float(scipy_module("stats").t.ppf((1 + LEVEL) / 2, df=freedoms))
 
     def _draw(self, kept: Array) -> Array:
         scales = np.array([self._prior(row > 0) for row in kept])
@@ -227,11 +228,3 @@ def _predict(draws: Array, x: Array) -> tuple[Array, Array]:
     coefficients, covariance, noise = _summary(draws)
     mean = x @ coefficients
     return mean, np.sqrt(np.einsum("nf,fg,ng->n", x, covariance, x) + (noise * mean) ** 2)
-
-
-def _student_width(freedoms: int) -> float:
-    try:
-        from scipy.stats import t as student_t
-    except ImportError:
-        raise NasError("fitting needs SciPy: pip install 'nas[fit]'") from None
-    return float(student_t.ppf((1 + LEVEL) / 2, df=freedoms))

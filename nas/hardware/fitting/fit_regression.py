@@ -11,6 +11,7 @@ import numpy.typing as npt
 from nas.errors import NasError
 from nas.hardware.calibration import Calibration
 from nas.hardware.fitting.regression_likelihood import Inputs, prior_parameters, tuned
+from nas.hardware.fitting.scipy_extra import scipy_module
 from nas.hardware.predictors.regression import (
     LOWEST,
     MAX_SPREAD,
@@ -195,11 +196,7 @@ def _baseline(work: Array, times: Array) -> tuple[Array, float]:
     Errors are relative to the prediction, not to what was measured: a network that took almost no time must not
     outweigh all others. A little ridge keeps rates apart that the data does not tell apart.
     """
-    try:
-        from scipy.optimize import nnls
-    except ImportError:
-        raise NasError("fitting a regression needs SciPy: pip install 'nas[fit]'") from None
-
+    nnls = scipy_module("optimize").nnls
     middle = float(np.median(times))
     ridge = np.sqrt(len(times) * _RIDGE) / middle * np.eye(work.shape[1])
     targets = np.zeros(work.shape[1])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 
 from nas.errors import NasError
 from nas.hardware.calibration import Calibration
 from nas.hardware.fitting.kernel_samples import Samples
+from nas.hardware.fitting.scipy_extra import scipy_module
 from nas.hardware.predictor import Array
 from nas.hardware.predictors.fused_kernels import CLASSES
 from nas.hardware.predictors.roofline import Correction, RooflinePredictor, covariance, kernel_sums, terms
@@ -72,7 +71,7 @@ def _fit(samples: Samples) -> _Corrected:
 
 def _rooflines(samples: Samples) -> tuple[Array, Array]:
     """Return what starting a network and a block takes, float[2], and the coefficients of the rooflines."""
-    nnls = _scipy_nnls()
+    nnls = scipy_module("optimize").nnls
     starts = np.stack([~samples.is_block, samples.is_block], axis=1)
     x = np.concatenate([starts, samples.counts @ terms(samples.kernels)], axis=1)
     scale = np.maximum(x.mean(axis=0), 1e-30)
@@ -131,8 +130,7 @@ class _Corrected:
 
     def _tune(self) -> None:
         """Find the scales, and with them the evidence and the posterior."""
-        from scipy.optimize import minimize
-
+        minimize = scipy_module("optimize").minimize
         bounds = [np.log(SCALES)] * len(PRIORS)
         found = minimize(self._loss, np.log(PRIORS) - 1.0, jac=True, method="L-BFGS-B", bounds=bounds)
         self.evidence, self._scales = -float(found.fun), np.exp(found.x)
@@ -202,11 +200,3 @@ def _centred(samples: Samples, rooflines: Array, length: float) -> Correction:
     among = covariance(centres, kinds[chosen], shapes[chosen], length) + 1e-8 * np.eye(len(chosen))
     whiten = np.linalg.inv(np.linalg.cholesky(among)).T
     return Correction(kinds[chosen], shapes[chosen], whiten, length)
-
-
-def _scipy_nnls() -> Callable[[Array, Array], tuple[Array, float]]:
-    try:
-        from scipy.optimize import nnls
-    except ImportError:
-        raise NasError("fitting needs SciPy: pip install 'nas[fit]'") from None
-    return nnls  # type: ignore[no-any-return]

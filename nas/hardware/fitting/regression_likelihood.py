@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nas.errors import NasError
+from nas.hardware.fitting.scipy_extra import scipy_module
 from nas.hardware.predictors.regression import Parameters, squared_exponential
 from nas.hardware.predictors.regression_features import Array, NetworkFeatures
 
@@ -69,10 +69,7 @@ def tuned(features: NetworkFeatures, parameters: Parameters, inputs: Inputs) -> 
     Raises:
         NasError: SciPy is not installed.
     """
-    try:
-        from scipy.optimize import minimize
-    except ImportError:
-        raise NasError("fitting a regression needs SciPy: pip install 'nas[fit]'") from None
+    minimize = scipy_module("optimize").minimize
     values = {name: getattr(parameters, name) for name in PRIORS}
     ends = np.cumsum([len(value) for value in values.values()])[:-1]
     centre = np.log(np.concatenate(list(values.values())))
