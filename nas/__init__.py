@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
-from nas.api import compare, estimator, evaluate, load_run, network, search, space, target
+from nas.api import compare, estimator, evaluate, family, load_run, network, search, space, target
 from nas.errors import NasError
 
 __version__ = "0.1.0"
@@ -23,6 +23,7 @@ __all__ = [
     "compare",
     "estimator",
     "evaluate",
+    "family",
     "load_run",
     "network",
     "search",

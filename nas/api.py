@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from nas.estimators.base import Estimator
     from nas.hardware import Target
+    from nas.scaling.coefficients import Coefficients
+    from nas.search.family import FamilyFacts
     from nas.search.loop import OnProgress
     from nas.search.run import Run
     from nas.space import Architecture, Codes, NetworkSpec, SearchSpace
@@ -38,6 +40,34 @@ def target(name: str) -> Target:
     from nas.hardware import load_target
 
     return load_target(name)
+
+
+def family(
+    base: str,
+    coefficients: Coefficients | tuple[float, float, float] | None = None,
+    phis: Sequence[float] | None = None,
+    budgets: Sequence[str] | None = None,
+    target: Target | str | None = None,
+    law: str | None = None,
+    paper: bool = False,
+) -> FamilyFacts:
+    """Scale a base to a family of exact networks; see `nas scale emit`, whose options these are.
+
+    Args:
+        base: what names a network on the command line, e.g. "efficientnet_b0", "run#3".
+        coefficients: alpha, beta, gamma; by default those published with the base.
+        phis: compound coefficients, 0 to 7 if neither they nor budgets are given.
+        budgets: what each member may cost, e.g. ["10ms", "20ms"] on the target or ["400M"] multiply-adds.
+        law: file of a scaling law or name of a published family, for accuracy; by default that of the base.
+        paper: take the members as they were released.
+    """
+    from nas.hardware import load_target
+    from nas.scaling.coefficients import Coefficients
+    from nas.search.family import family_facts
+
+    given = Coefficients(*coefficients) if isinstance(coefficients, tuple) else coefficients
+    device = load_target(target) if isinstance(target, str) else target
+    return family_facts(base, given, phis, budgets, device, law, paper)
 
 
 def estimator(name: str) -> Estimator:

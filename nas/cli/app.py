@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nas.cli import bench, compare, export, import_weights, listing, profile, report, resume, search, show
+from nas.cli import bench, compare, export, import_weights, listing, profile, report, resume, scale, search, show
 
 app = typer.Typer(
     name="nas",
@@ -24,6 +24,7 @@ app.command("export")(export.export)
 app.command("import-weights")(import_weights.import_weights)
 app.add_typer(bench.app, name="bench")
 app.add_typer(profile.app, name="profile")
+app.add_typer(scale.app, name="scale")
 
 
 @app.callback(invoke_without_command=True)

@@ -25,6 +25,7 @@ class Kind(StrEnum):
     ESTIMATORS = "estimators"
     BENCHMARKS = "benchmarks"
     NETWORKS = "networks"
+    FAMILIES = "families"
 
 
 def list_names(
@@ -34,7 +35,7 @@ def list_names(
     space: Annotated[str | None, typer.Option(help="Targets only: those that predict for this space.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """List what is installed: spaces, targets, strategies, schedulers, estimators, benchmarks or networks.
+    """List what is installed: spaces, targets, strategies, schedulers, estimators, benchmarks, networks or families.
 
     With --check the exit code is 1 where a published count is missed.
 
@@ -131,6 +132,22 @@ def _benchmarks() -> list[dict[str, Any]]:
     ]
 
 
+def _families() -> list[dict[str, Any]]:
+    """Published families: their members from the smallest to the largest, and the coefficients that are stated."""
+    from nas.scaling.released import published_families
+
+    return [
+        {
+            "family": family.name,
+            "members": ", ".join(member.name for member in family.members),
+            "base": family.base,
+            "alpha, beta, gamma": str(family.coefficients) if family.coefficients else "",
+            "source": family.source,
+        }
+        for family in published_families().values()
+    ]
+
+
 def _described(group: str, heading: str) -> list[dict[str, Any]]:
     """Names of a group with the first line of what each says of itself."""
     from nas import registry
@@ -147,4 +164,5 @@ _ROWS = {
     Kind.SCHEDULERS: _schedulers,
     Kind.ESTIMATORS: _estimators,
     Kind.BENCHMARKS: _benchmarks,
+    Kind.FAMILIES: _families,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from nas.errors import NasError
 
 _LATENCY_UNITS_MS = {"us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
+#: a family has no more members
+_MOST_PHIS = 100
 _COUNT_UNITS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 
 #: last word of a metric's name -> units its bounds may carry; a bound without one is in the metric's own unit
@@ -31,6 +34,38 @@ def parse_quantity(key: str, value: object, where: str = "") -> float:
     if key == "max_latency":
         return _number(option, value, _LATENCY_UNITS_MS, "20ms")
     return _number(option, value, _COUNT_UNITS, "5.3M")
+
+
+def parse_cost(option: str, text: str) -> tuple[str, float]:
+    """Return the metric and the value of a cost by its unit: "20ms" of latency_ms, or "400M" of macs.
+
+    Raises:
+        NasError: no number, no or a wrong unit, not positive.
+    """
+    counts = {unit: size for unit, size in _COUNT_UNITS.items() if unit}
+    value = _number(option, text, _LATENCY_UNITS_MS | counts, "20ms of latency, 400M of MACs")
+    return "latency_ms" if text.strip().endswith("s") else "macs", value
+
+
+def parse_phis(text: str) -> tuple[float, ...]:
+    """Return compound coefficients written as "0..7", "0,0.5,1" or both, "0,0.5,1..6".
+
+    Raises:
+        NasError: something else is written, a range does not rise, or a value is negative.
+    """
+    phis: list[float] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([+-]?[0-9]+)\s*\.\.\s*([+-]?[0-9]+)\s*", part)
+        number = _float(part.strip())
+        if match and int(match[1]) <= int(match[2]) <= int(match[1]) + _MOST_PHIS:
+            phis += map(float, range(int(match[1]), int(match[2]) + 1))
+        elif number is not None and math.isfinite(number):
+            phis.append(number)
+        else:
+            raise NasError(f"--phi is {text!r}, expected a range such as 0..7 or a list such as 0,0.5,1")
+    if min(phis) < 0:
+        raise NasError(f"--phi has {min(phis):g}, must not be negative: the base is phi 0; name a smaller base")
+    return tuple(phis)
 
 
 def parse_bounds(key: str, given: object, where: str = "") -> dict[str, float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nas import registry
 from nas.errors import NasError, suggestion
+from nas.scaling.family import family_file, read_family
 from nas.search.run import Run
 from nas.search.spaces import find_space
 from nas.space import NetworkSpec, SearchSpace
@@ -32,7 +33,7 @@ class Resolved:
 
 
 def resolve(text: str) -> Resolved:
-    """Return the architecture that `RUN#3`, a published name, a code or `SPACE:CODE` names.
+    """Return the architecture that `RUN#3`, `FAMILY#b4`, a published name, a code or `SPACE:CODE` names.
 
     SPACE is a registered name or the path of a space file.
 
@@ -40,7 +41,7 @@ def resolve(text: str) -> Resolved:
         NasError: nothing is called so, or several spaces have the code; says what is near.
     """
     if "#" in text:
-        return _point_of_run(text)
+        return _member_of_family(text) if family_file(text.rpartition("#")[0]) else _point_of_run(text)
     if text in network_names():
         return Resolved(text, load_network(text))
     space_name, colon, code = text.rpartition(":")
@@ -55,7 +56,10 @@ def resolve(text: str) -> Resolved:
         raise NasError(f"{text!r} is a space, not a network; name a network of it by {text}:CODE")
     if not spaces:
         near = suggestion(text, [*network_names(), *registry.names("spaces")])
-        raise NasError(f"{text!r} is no published network, no space, no code and no point of a run (RUN#3){near}")
+        raise NasError(
+            f"{text!r} is no published network, no space, no code, no point of a run (RUN#3) and no member of a "
+            f"family (FAMILY#b4){near}"
+        )
     return _member(spaces[0], text)
 
 
@@ -81,6 +85,22 @@ def _has(space: SearchSpace, code: str) -> bool:
 def _member(space: SearchSpace, code: str) -> Resolved:
     spec = space.spec(code)
     return Resolved(f"{space.name}-{code}", spec, space, code)
+
+
+def _base_of_family(text: str) -> NetworkSpec:
+    """The network a family file names; not by a family, which could be that very file."""
+    path, hash_mark, _ = text.rpartition("#")
+    if hash_mark and family_file(path):
+        raise NasError(f"the base of a family is {text!r}, a member of a family; name a network or a code")
+    return resolve(text).spec
+
+
+def _member_of_family(text: str) -> Resolved:
+    path, _, name = text.rpartition("#")
+    file = family_file(path)
+    assert file is not None
+    spec = read_family(file, _base_of_family).member(name).spec
+    return Resolved(spec.name, spec)
 
 
 def _point_of_run(text: str) -> Resolved:

@@ -40,6 +40,10 @@ class CellSpace(SearchSpace):
         operations: what may happen on an edge -> how that reads in code strings.
         concat: which nodes leave the cell, "all" or "loose ends", those that no other node reads.
 
+    Attributes:
+        operations: what may happen on an edge, in the order of `nas.space.cell_blocks.OPERATIONS`.
+        choices: kind of cell -> what is free at each of its nodes.
+
     Raises:
         NasError: an operation does not exist, or the skeleton cannot be built.
     """
@@ -58,19 +62,18 @@ class CellSpace(SearchSpace):
             check_operation(operation)
         self.name = name
         self.description = description
-        self._operations = tuple(sorted(operations, key=OPERATIONS.index))
-        self._short = [operations[operation] for operation in self._operations]
+        self.operations = tuple(sorted(operations, key=OPERATIONS.index))
+        self._short = [operations[operation] for operation in self.operations]
         self._skeleton = skeleton
-        self._concat = concat
-        self._choices = {
+        self.concat = concat
+        self.choices = {
             kind: [
-                NodeChoices(f"{kind}.node{i}", tuple(inputs(i)), self._operations)
-                for i in range(INPUTS, nodes + INPUTS)
+                NodeChoices(f"{kind}.node{i}", tuple(inputs(i)), self.operations) for i in range(INPUTS, nodes + INPUTS)
             ]
             for kind in KINDS
         }
         self.decisions = tuple(
-            decision for choices in self._choices.values() for node in choices for decision in node.decisions
+            decision for choices in self.choices.values() for node in choices for decision in node.decisions
         )
         self.spec(np.zeros(len(self.decisions), dtype=np.int8)).nodes  # noqa: B018 - refuses an impossible skeleton
 
@@ -79,7 +82,7 @@ class CellSpace(SearchSpace):
         """For each kind of cell the columns of each node's decisions."""
         columns: dict[str, list[range]] = {}
         start = 0
-        for kind, choices in self._choices.items():
+        for kind, choices in self.choices.items():
             columns[kind] = []
             for node in choices:
                 columns[kind].append(range(start, start + len(node.decisions)))
@@ -88,7 +91,7 @@ class CellSpace(SearchSpace):
 
     @property
     def _node_count(self) -> int:
-        return len(self._choices["normal"])
+        return len(self.choices["normal"])
 
     # --- networks -------------------------------------------------------------------------------------------------
 
@@ -99,7 +102,7 @@ class CellSpace(SearchSpace):
             kind: self._cell(
                 tuple(
                     node.edges(row[list(columns)])
-                    for node, columns in zip(self._choices[kind], self._columns[kind], strict=True)
+                    for node, columns in zip(self.choices[kind], self._columns[kind], strict=True)
                 )
             )
             for kind in KINDS
@@ -109,7 +112,7 @@ class CellSpace(SearchSpace):
 
     def _cell(self, nodes: tuple[tuple[Edge, ...], ...]) -> Cell:
         cell = Cell(nodes, tuple(range(INPUTS, len(nodes) + INPUTS)))
-        return replace(cell, concat=cell.loose_ends) if self._concat == "loose ends" else cell
+        return replace(cell, concat=cell.loose_ends) if self.concat == "loose ends" else cell
 
     def _decisions_of(self, spec: NetworkSpec) -> dict[str, Choice]:
         if not isinstance(spec, CellNetwork):
@@ -135,9 +138,9 @@ class CellSpace(SearchSpace):
             if cell.concat != self._cell(cell.nodes).concat:
                 raise NasError(
                     f"not in {self.name}: the {kind} cell gives out the states {list(cell.concat)}, the space "
-                    f"{self._concat}, {list(self._cell(cell.nodes).concat)}"
+                    f"{self.concat}, {list(self._cell(cell.nodes).concat)}"
                 )
-            for node, edges in zip(self._choices[kind], cell.nodes, strict=True):
+            for node, edges in zip(self.choices[kind], cell.nodes, strict=True):
                 decisions |= node.setting(edges)
         return decisions
 
@@ -166,7 +169,7 @@ class CellSpace(SearchSpace):
         edges = {
             f"{state}{short}": (operation, state)
             for state in range(self._node_count + INPUTS - 1)
-            for operation, short in zip(self._operations, self._short, strict=True)
+            for operation, short in zip(self.operations, self._short, strict=True)
         }
         cells = []
         for part in text.split("-"):
@@ -186,7 +189,7 @@ class CellSpace(SearchSpace):
         states, operations = zip(
             *(
                 node.edge_arrays(codes[:, columns.start : columns.stop])
-                for node, columns in zip(self._choices[kind], self._columns[kind], strict=True)
+                for node, columns in zip(self.choices[kind], self._columns[kind], strict=True)
             ),
             strict=True,
         )
@@ -195,7 +198,7 @@ class CellSpace(SearchSpace):
     def _concatenated(self, states: Sequence[npt.NDArray[np.intp]]) -> npt.NDArray[np.bool_]:
         """Return bool[n, nodes], which nodes leave the cell, given for each the states that it reads."""
         leaves = np.ones((len(states[0]), len(states)), dtype=bool)
-        if self._concat == "loose ends":
+        if self.concat == "loose ends":
             for node in range(len(states)):
                 leaves[:, node] = ~np.any([(read == node + INPUTS).any(axis=1) for read in states], axis=0)
         return leaves
@@ -206,7 +209,7 @@ class CellSpace(SearchSpace):
 
     @cached_property
     def _memory(self) -> CellMemory:
-        return CellMemory(self._skeleton, self._operations)
+        return CellMemory(self._skeleton, self.operations)
 
     @cached_property
     def vocabulary(self) -> BlockVocabulary:
@@ -220,7 +223,7 @@ class CellSpace(SearchSpace):
                 self._add_node(builder, place, node)
             self._add_for_count(builder, place.reduction, place.join)
         self._add_for_count(builder, places[-1].reduction, skeleton.head_blocks)
-        if self._concat == "loose ends":
+        if self.concat == "loose ends":
             return builder.build(self._output_counts, independent=False)
         return builder.build()
 
@@ -232,7 +235,7 @@ class CellSpace(SearchSpace):
         self, builder: VocabularyBuilder, reduction: bool, blocks_of: Callable[[int], Sequence[Block]]
     ) -> None:
         """Add blocks that hang on how many nodes leave the cell of one kind."""
-        if self._concat == "loose ends":
+        if self.concat == "loose ends":
             builder.add((len(self.decisions) + reduction,), (self._node_count,), lambda less: blocks_of(less + 1))
         else:
             builder.add((), (), lambda: blocks_of(self._node_count))
@@ -253,7 +256,7 @@ class CellSpace(SearchSpace):
 
     def _add_node(self, builder: VocabularyBuilder, place: CellPlace, node: int) -> None:
         kind = KINDS[place.reduction]
-        choices = self._choices[kind][node]
+        choices = self.choices[kind][node]
         inputs, *operations = self._columns[kind][node]
         sizes = [len(decision.choices) for decision in choices.decisions]
 

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from nas.errors import NasError
 from nas.space.block import Block
@@ -67,7 +67,12 @@ class NetworkSpec(ABC):
     Args:
         resolution: input height = width in pixels.
         source: where the description was published, for networks of the literature.
+
+    Attributes:
+        resolution_multiple: what every resolution of such a network must be a multiple of.
     """
+
+    resolution_multiple: ClassVar[int] = 1
 
     resolution: int = 224
     in_channels: int = 3

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,9 @@ class NasBench201Network(NetworkSpec):
         channels: of the first stage; every later one has twice as many on half the resolution.
         cells: in each stage.
     """
+
+    #: two blocks halve it, and the average pool of their shortcuts needs an even size
+    resolution_multiple: ClassVar[int] = 2 ** (STAGES - 1)
 
     edges: tuple[str, ...]
     channels: int = 16
@@ -138,10 +141,10 @@ class NasBench201Network(NetworkSpec):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise NasError(f"{name} is {value!r}, must be a whole number of at least 1")
-        if self.resolution % 2 ** (STAGES - 1):
+        if self.resolution % self.resolution_multiple:
             raise NasError(
-                f"resolution is {self.resolution}, must be a multiple of {2 ** (STAGES - 1)}: two blocks halve it, "
-                "and the average pool of their shortcuts needs an even size"
+                f"resolution is {self.resolution}, must be a multiple of {self.resolution_multiple}: two blocks halve "
+                "it, and the average pool of their shortcuts needs an even size"
             )
 
 

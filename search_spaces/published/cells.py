@@ -108,7 +108,7 @@ _CELLS = {
 }
 
 #: normal cells between reductions and filters of the five AmoebaNet-D of GPipe
-_GPIPE_SIZES = ((6, 208), (6, 416), (6, 544), (12, 544), (24, 512))
+GPIPE_SIZES = ((6, 208), (6, 416), (6, 544), (12, 544), (24, 512))
 
 
 def _cell(text: str) -> Cell:
@@ -183,7 +183,7 @@ def _networks() -> dict[str, NetworkSpec]:
         "amoebanet_b_mobile": _tensorflow("amoebanet_b", _AMOEBANET, 3, 62, 32, dropout=0.5),
         "amoebanet_c_mobile": _tensorflow("amoebanet_c", _AMOEBANET, 4, 50, 32, dropout=0.5),
     }
-    for repeats, filters in _GPIPE_SIZES:
+    for repeats, filters in GPIPE_SIZES:
         networks[f"amoebanet_d_{repeats}_{filters}"] = _tensorflow(
             "amoebanet_d", f"{_AMOEBANET}; {_GPIPE}, Table 1", repeats, filters, 32, dropout=0.5
         )

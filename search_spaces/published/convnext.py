@@ -15,7 +15,7 @@ _TIMM = "timm, after Liu et al., 2022 (arXiv:2201.03545)"
 _V2_PAPER = "Woo et al., 2023 (arXiv:2301.00808)"
 
 #: depths, width, source
-_V1_SIZES = {
+V1_SIZES = {
     "convnext_atto": ((2, 2, 6, 2), 40, _TIMM),
     "convnext_femto": ((2, 2, 6, 2), 48, _TIMM),
     "convnext_pico": ((2, 2, 6, 2), 64, _TIMM),
@@ -27,7 +27,7 @@ _V1_SIZES = {
     "convnext_xlarge": ((3, 3, 27, 3), 256, _PAPER),
     "convnext_xxlarge": ((3, 4, 30, 3), 384, "OpenCLIP and timm, after Liu et al., 2022 (arXiv:2201.03545)"),
 }
-_V2_SIZES = {
+V2_SIZES = {
     "convnextv2_atto": ((2, 2, 6, 2), 40),
     "convnextv2_femto": ((2, 2, 6, 2), 48),
     "convnextv2_pico": ((2, 2, 6, 2), 64),
@@ -40,11 +40,11 @@ _V2_SIZES = {
 
 _V1 = {
     name: ResidualNetwork(depths, width, **CONVNEXT, name=name, source=source)
-    for name, (depths, width, source) in _V1_SIZES.items()
+    for name, (depths, width, source) in V1_SIZES.items()
 }
 _V2 = {
     name: ResidualNetwork(depths, width, **(CONVNEXT | {"scaling": "grn"}), name=name, source=_V2_PAPER)
-    for name, (depths, width) in _V2_SIZES.items()
+    for name, (depths, width) in V2_SIZES.items()
 }
 
 _ZEPTO = ResidualNetwork(

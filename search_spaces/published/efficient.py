@@ -23,7 +23,7 @@ _EFFICIENTNET = StagedNetwork.from_strings(
 )
 
 #: width, depth, resolution, dropout as released (tensorflow/tpu, efficientnet_builder.py)
-_EFFICIENTNET_SCALING = {
+EFFICIENTNET_SCALING = {
     "efficientnet_b0": (1.0, 1.0, 224, 0.2),
     "efficientnet_b1": (1.0, 1.1, 240, 0.2),
     "efficientnet_b2": (1.1, 1.2, 260, 0.3),
@@ -46,7 +46,7 @@ _EFFICIENTNET_LITE = replace(
 )
 
 #: width, depth, resolution, dropout as released (tensorflow/tpu, efficientnet_lite_builder.py)
-_EFFICIENTNET_LITE_SCALING = {
+EFFICIENTNET_LITE_SCALING = {
     "efficientnet_lite0": (1.0, 1.0, 224, 0.2),
     "efficientnet_lite1": (1.0, 1.1, 240, 0.2),
     "efficientnet_lite2": (1.1, 1.2, 260, 0.3),
@@ -55,7 +55,7 @@ _EFFICIENTNET_LITE_SCALING = {
 }
 
 #: TinyNet: EfficientNet-B0 made smaller; width, depth, resolution (huawei-noah, tinynet_pytorch)
-_TINYNET_SCALING = {
+TINYNET_SCALING = {
     "tinynet_a": (1.0, 1.2, 192),
     "tinynet_b": (0.75, 1.1, 188),
     "tinynet_c": (0.54, 0.85, 184),
@@ -67,7 +67,7 @@ _V2_OPTIONS = {"activation": "silu", "se": _EFFICIENTNET.se, "norm_eps": 1e-3}
 _V2_HEAD = ("cn_c1280", "pool", "fc")
 
 #: stem, stages, resolution, dropout (google/automl, effnetv2_configs.py)
-_EFFICIENTNETV2 = {
+EFFICIENTNETV2 = {
     "efficientnetv2_s": (
         "cn_k3_s2_c24",
         ("er_r2_e1_c24", "er_r4_s2_e4_c48", "er_r4_s2_e4_c64", "ir_r6_s2_e4_c128_se", "ir_r9_s1_e6_c160_se",
@@ -109,7 +109,7 @@ _EFFICIENTNETV2_B0 = StagedNetwork.from_strings(
 )
 
 #: width, depth, resolution of evaluation, dropout (google/automl, effnetv2_configs.py)
-_EFFICIENTNETV2_SCALING = {
+EFFICIENTNETV2_SCALING = {
     "efficientnetv2_b0": (1.0, 1.0, 224, 0.2),
     "efficientnetv2_b1": (1.0, 1.1, 240, 0.2),
     "efficientnetv2_b2": (1.1, 1.2, 260, 0.3),
@@ -146,21 +146,21 @@ def _networks() -> dict[str, StagedNetwork]:
         name: replace(
             _EFFICIENTNET.scale(depth, width, resolution), dropout=dropout, source="EfficientNet, Tan & Le, ICML 2019"
         )
-        for name, (width, depth, resolution, dropout) in _EFFICIENTNET_SCALING.items()
+        for name, (width, depth, resolution, dropout) in EFFICIENTNET_SCALING.items()
     }
-    for name, (width, depth, resolution, dropout) in _EFFICIENTNET_LITE_SCALING.items():
+    for name, (width, depth, resolution, dropout) in EFFICIENTNET_LITE_SCALING.items():
         source = "EfficientNet-Lite, tensorflow/tpu, 2020"
         networks[name] = replace(_lite(depth, width, resolution), dropout=dropout, source=source)
-    for name, (width, depth, resolution) in _TINYNET_SCALING.items():
+    for name, (width, depth, resolution) in TINYNET_SCALING.items():
         networks[name] = replace(
             _tinynet(depth, width, resolution), dropout=0.2, source="TinyNet, Han et al., NeurIPS 2020"
         )
     v2 = "EfficientNetV2, Tan & Le, ICML 2021"
-    for name, (stem, stages, resolution, dropout) in _EFFICIENTNETV2.items():
+    for name, (stem, stages, resolution, dropout) in EFFICIENTNETV2.items():
         networks[name] = StagedNetwork.from_strings(
             stem, stages, _V2_HEAD, resolution=resolution, dropout=dropout, source=v2, **_V2_OPTIONS
         )
-    for name, (width, depth, resolution, dropout) in _EFFICIENTNETV2_SCALING.items():
+    for name, (width, depth, resolution, dropout) in EFFICIENTNETV2_SCALING.items():
         networks[name] = replace(_v2_base(depth, width, resolution), dropout=dropout, source=v2)
     return {name: replace(spec, name=name) for name, spec in networks.items()}
 

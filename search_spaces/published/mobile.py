@@ -252,6 +252,21 @@ _SINGLE_PATH_NAS = StagedNetwork.from_strings(
 )
 
 
+def _widths(base: str, *widths: float) -> dict[str, float]:
+    """The networks that differ from `base` in width, and their width multipliers."""
+    return {base if width == 1 else f"{base}_{width:g}": width for width in widths}
+
+
+#: width multipliers that were published, by family
+WIDTHS = {
+    "mobilenetv1": _widths("mobilenetv1", 0.25, 0.5, 0.75, 1),
+    "mobilenetv2": _widths("mobilenetv2", 0.35, 0.5, 0.75, 1, 1.3, 1.4),
+    "mobilenetv3_large": _widths("mobilenetv3_large", 0.75, 1),
+    "mobilenetv3_small": _widths("mobilenetv3_small", 0.5, 0.75, 1),
+    "mnasnet_b1": _widths("mnasnet_b1", 0.5, 0.75, 1, 1.3, 1.4),
+}
+
+
 def _minimalistic(spec: StagedNetwork) -> StagedNetwork:
     """MobileNetV3 without squeeze-and-excite, h-swish and 5x5 kernels, for hardware that lacks them."""
     stages = tuple(tuple(replace(layer, kernel=3, se=0, activation="") for layer in stage) for stage in spec.stages)
@@ -273,25 +288,20 @@ def _networks() -> dict[str, StagedNetwork]:
     mnasnet = "MnasNet, Tan et al., CVPR 2019"
     mobilenetv3 = "MobileNetV3, Howard et al., ICCV 2019"
     networks: dict[str, StagedNetwork] = {}
-    for width in (0.25, 0.5, 0.75, 1.0):
-        name = "mobilenetv1" + ("" if width == 1 else f"_{width:g}")
+    for name, width in WIDTHS["mobilenetv1"].items():
         networks[name] = replace(_MOBILENETV1.scale(width=width), source="MobileNets, Howard et al., 2017")
-    for width in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4):
+    for name, width in WIDTHS["mobilenetv2"].items():
         # Below width 1 the last convolution keeps its 1280 channels.
         scaled = _MOBILENETV2.scale(width=width, scale_head=width > 1)
-        name = "mobilenetv2" + ("" if width == 1 else f"_{width:g}")
         networks[name] = replace(scaled, dropout=0.2, source="MobileNetV2, Sandler et al., CVPR 2018")
     networks["mnasnet_a1"] = replace(_MNASNET_A1, source=mnasnet)
-    for width in (0.5, 0.75, 1.0, 1.3, 1.4):
-        networks[f"mnasnet_b1_{width:g}"] = replace(_mnasnet(width), source=mnasnet)
+    for name, width in WIDTHS["mnasnet_b1"].items():
+        networks[name] = replace(_mnasnet(width), source=mnasnet)
     for size, spec in (("large", _MOBILENETV3_LARGE), ("small", _MOBILENETV3_SMALL)):
-        for width in (0.75, 1.0):
-            name = f"mobilenetv3_{size}" + ("" if width == 1 else f"_{width:g}")
+        for name, width in WIDTHS[f"mobilenetv3_{size}"].items():
             networks[name] = replace(_with_width(spec, width), source=mobilenetv3)
         networks[f"mobilenetv3_{size}_minimalistic"] = replace(_minimalistic(spec), source=mobilenetv3)
-    networks["mnasnet_b1"] = networks.pop("mnasnet_b1_1")
     networks["mnasnet_small"] = replace(_MNASNET_SMALL, source=mnasnet)
-    networks["mobilenetv3_small_0.5"] = replace(_with_width(_MOBILENETV3_SMALL, 0.5), source=mobilenetv3)
     for size, (stem, stages) in _MOBILENETV4.items():
         networks[f"mobilenetv4_conv_{size}"] = StagedNetwork.from_strings(
             stem, stages, _V4_HEAD, resolution={"small": 224, "medium": 256, "large": 384}[size], norm_after_pool=True,

@@ -35,7 +35,7 @@ _RESNETS: dict[str, ResidualNetwork] = {
 }
 
 #: depth, w_0, w_a, w_m, group width (pycls, configs/dds_baselines)
-_REGNET_X = {
+REGNET_X = {
     "regnetx_002": (13, 24, 36.44, 2.49, 8),
     "regnetx_004": (22, 24, 24.48, 2.54, 16),
     "regnetx_006": (16, 48, 36.97, 2.24, 24),
@@ -49,7 +49,7 @@ _REGNET_X = {
     "regnetx_160": (22, 216, 55.59, 2.1, 128),
     "regnetx_320": (23, 320, 69.86, 2.0, 168),
 }
-_REGNET_Y = {
+REGNET_Y = {
     "regnety_002": (13, 24, 36.44, 2.49, 8),
     "regnety_004": (16, 48, 27.89, 2.09, 8),
     "regnety_006": (15, 48, 32.54, 2.32, 16),
@@ -71,12 +71,12 @@ _TORCHVISION = {"regnet_x_400mf": "regnetx_004", "regnet_y_800mf": "regnety_008"
 def _regnet(
     name: str, rounding: Literal["nearest", "mostly_up"] = "nearest", source: str = _REGNET
 ) -> RegNet:  # fmt: skip
-    depth, w_0, w_a, w_m, group_width = (_REGNET_X | _REGNET_Y)[name]
-    se_ratio = 0.25 if name in _REGNET_Y else 0.0
+    depth, w_0, w_a, w_m, group_width = (REGNET_X | REGNET_Y)[name]
+    se_ratio = 0.25 if name in REGNET_Y else 0.0
     return RegNet(depth, w_0, w_a, w_m, group_width, se_ratio, rounding, source=source)
 
 
-_REGNETS: dict[str, RegNet] = {name: _regnet(name) for name in (*_REGNET_X, *_REGNET_Y)} | {
+_REGNETS: dict[str, RegNet] = {name: _regnet(name) for name in (*REGNET_X, *REGNET_Y)} | {
     name: _regnet(size, "mostly_up", "torchvision, after Radosavovic et al., 2020 (arXiv:2003.13678)")
     for name, size in _TORCHVISION.items()
 }

@@ -1,0 +1,1 @@
+"""Compound scaling: fit the coefficients, emit a family, scaling laws."""
