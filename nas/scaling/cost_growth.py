@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import NasError, suggestion
-from nas.hardware import Target
+from nas.hardware import Fitted, Target
 from nas.scaling.coefficients import DIMENSIONS, Coefficients, Multipliers
 from nas.scaling.fit_built import as_built
 from nas.scaling.scaled import check_scalable, scaled
@@ -114,6 +114,7 @@ def target_growth(base: NetworkSpec, target: Target) -> CostGrowth:
         NasError: the base cannot be scaled in a dimension, or the target predicts no latency of it.
     """
     latency, notes = latency_of(base, target)
+    fitted = _for_any_network(target)
     outside = 0
 
     def cost(network: NetworkSpec) -> float:
@@ -121,7 +122,6 @@ def target_growth(base: NetworkSpec, target: Target) -> CostGrowth:
         outside += fitted.extrapolates(exact_macs(network))
         return latency(network)
 
-    fitted = target.of(base)["latency_ms"]
     multipliers, costs = _sampled(base, cost)
     if outside:
         notes += (f"{outside} of {len(costs)} networks are outside of what was measured on {target.name}",)
@@ -150,20 +150,23 @@ def latency_of(base: NetworkSpec, target: Target) -> tuple[Callable[[NetworkSpec
     """Return a function that predicts latency in ms of networks like the base, and the error of its predictor.
 
     Raises:
-        NasError: the target predicts no latency of networks like the base.
+        NasError: the target has no predictor for any network, or it does not cover the base.
     """
-    known = target.of(base)
-    if "latency_ms" not in known:
-        raise NasError(f"the target {target.name} has no latencies of {base.name or 'the base'}: {target.abilities}")
-    fitted = known["latency_ms"]
-    if fitted.fit.spaces:
-        # Scaled networks leave the space; only a predictor for any network follows them.
-        raise NasError(
-            f"the target {target.name} knows latency on {', '.join(fitted.fit.spaces)} only, "
-            "which scaled networks are no part of; choose one that predicts any network: nas list targets"
-        )
+    fitted = _for_any_network(target)
+    fitted.predictor.predict_spec(base)
     return lambda network: fitted.predictor.predict_spec(network)[0], (
         f"latency is predicted on {target.name}: {fitted.held_out_text}",
+    )
+
+
+def _for_any_network(target: Target) -> Fitted:
+    """The latency predictor that is bound to no space: scaled networks leave every space."""
+    for fitted in target.fitted:
+        if fitted.metric == "latency_ms" and not fitted.fit.spaces:
+            return fitted
+    raise NasError(
+        f"the target {target.name} cannot predict the latency of scaled networks, which are no part of a space: "
+        f"{target.abilities}; choose one that predicts latency on any network: nas list targets"
     )
 
 

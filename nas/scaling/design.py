@@ -121,14 +121,19 @@ def latency_note(base: NetworkSpec, target: Target) -> str:
     return latency_of(base, target)[1][0]
 
 
+def check_new(path: Path) -> None:
+    """Refuse a path where a file is: raises NasError."""
+    if path.exists():
+        raise NasError(f"{path} exists and may hold accuracies; it is not overwritten: choose another --out")
+
+
 def write_design(table: pd.DataFrame, path: Path) -> None:
     """Write the networks to train as CSV, whole or not at all.
 
     Raises:
         NasError: there is such a file already, which may hold accuracies, or it cannot be written.
     """
-    if path.exists():
-        raise NasError(f"{path} exists and may hold accuracies; it is not overwritten: choose another --out")
+    check_new(path)
     write_whole(path, table.to_csv(index=False).encode())
 
 

@@ -90,7 +90,8 @@ def advantage(
     mixed = np.log(growth.along(coefficients, factor))
     networks = np.vstack([mixed, alone])
     drawn, estimate = surface.value(networks, draws), surface.value(networks)
-    gains, gain = drawn[:, :1] - drawn[:, 1:], estimate[0] - estimate[1:]
+    # Rounded, so that a network that grows in one dimension alone is not ahead of itself by a last binary digit.
+    gains, gain = (np.round(each[..., :1] - each[..., 1:], 9) + 0.0 for each in (drawn, estimate))
     depth, width, resolution = (Interval.of_draws(gain[i], gains[:, i]) for i in range(3))
     beyond = np.diag(alone) > largest + np.log(SLACK)
     return Advantage(

@@ -9,7 +9,7 @@ import pytest
 
 import nas
 from nas.errors import NasError
-from nas.scaling.design import design, design_table, write_design
+from nas.scaling.design import DesignPoint, design, design_table, write_design
 from nas.scaling.fit_table import read_observations
 from nas.scaling.response import fit_surface
 from nas.space import StagedNetwork
@@ -23,8 +23,13 @@ def base() -> StagedNetwork:
     )  # fmt: skip
 
 
-def test_costs_are_near_those_asked_for(base: StagedNetwork) -> None:
-    table = design_table(design(base, 15, 2.0))
+@pytest.fixture(scope="module")
+def points(base: StagedNetwork) -> list[DesignPoint]:
+    return design(base, 15, 2.0)
+
+
+def test_costs_are_near_those_asked_for(base: StagedNetwork, points: list[DesignPoint]) -> None:
+    table = design_table(points)
     assert table["name"].is_unique
     assert table["macs"].iloc[0] == base.cost()["macs"]
     wanted = np.array([float(name.split("-x")[-1]) for name in table["name"][1:]])
@@ -32,16 +37,16 @@ def test_costs_are_near_those_asked_for(base: StagedNetwork) -> None:
     assert np.abs(np.log(table["macs_factor"][1:] / wanted)).max() < 0.12
 
 
-def test_rows_describe_the_networks_they_are_of(base: StagedNetwork) -> None:
-    for point, row in zip(design(base, 12), design_table(design(base, 12)).to_dict(orient="records"), strict=True):
+def test_rows_describe_the_networks_they_are_of(base: StagedNetwork, points: list[DesignPoint]) -> None:
+    for point, row in zip(points, design_table(points).to_dict(orient="records"), strict=True):
         again = base.scale(row["depth"], row["width"], row["resolution"])
         assert again == point.network
         assert (row["params"], row["macs"]) == (again.cost()["params"], again.cost()["macs"])
 
 
-def test_the_design_tells_all_terms(base: StagedNetwork, tmp_path: Path) -> None:
+def test_the_design_tells_all_terms(base: StagedNetwork, points: list[DesignPoint], tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
-    table = design_table(design(base, 15), nas.target("pixel4"))
+    table = design_table(points, nas.target("pixel4"))
     write_design(table, path)
     with pytest.raises(NasError, match="accuracy is empty"):
         read_observations(path, base)
@@ -56,18 +61,22 @@ def test_the_design_tells_all_terms(base: StagedNetwork, tmp_path: Path) -> None
     assert np.linalg.cond(surface.terms(observations.logs)) < 500
 
 
-def test_fewer_points_still_tell_main_effects_and_squares(base: StagedNetwork, tmp_path: Path) -> None:
+def test_fewer_points_still_tell_main_effects_and_squares(
+    base: StagedNetwork, points: list[DesignPoint], tmp_path: Path
+) -> None:
+    fewer = design(base, 9, 2.0)
+    assert fewer == points[:9]
     path = tmp_path / "points.csv"
-    write_design(design_table(design(base, 9)).assign(accuracy=75.0), path)
+    write_design(design_table(fewer).assign(accuracy=75.0), path)
     surface = fit_surface(read_observations(path, base).logs, np.arange(9.0))
     assert (surface.interactions, surface.freedom) == (False, 2)
 
 
-def test_a_filled_in_table_is_never_overwritten(base: StagedNetwork, tmp_path: Path) -> None:
+def test_a_filled_in_table_is_never_overwritten(points: list[DesignPoint], tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text("precious")
     with pytest.raises(NasError, match="not overwritten"):
-        write_design(design_table(design(base, 9)), path)
+        write_design(design_table(points), path)
     assert path.read_text() == "precious"
 
 

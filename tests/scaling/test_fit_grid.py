@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import nas
 from nas.errors import NasError
 from nas.estimators.base import About, Estimator, HasSpace
+from nas.report.scaling_fit import write_grid_fit
 from nas.scaling.cost_growth import PAPER, cost_named, exact_macs
 from nas.scaling.fit_built import as_built
 from nas.scaling.fit_estimator import EstimatedAccuracy, fit_by_estimator
@@ -76,6 +79,13 @@ def test_points_are_spread_over_all_dimensions(points: tuple[GridPoint, ...]) ->
     logs = np.array([point.logs for point in spread(points, 9)])
     everything = np.array([point.logs for point in points])
     np.testing.assert_allclose(np.ptp(logs, axis=0), np.ptp(everything, axis=0), rtol=0.15)
+
+
+def test_the_page_of_a_grid(base: StagedNetwork, tmp_path: Path) -> None:
+    found = fit_grid(base, lambda network: accuracy(np.log(multipliers(base, network))), PAPER, points=12)
+    page = write_grid_fit(found, "a grid", tmp_path / "grid.html").read_text()
+    assert f"Best network of the grid: {found.best.coefficients}" in page
+    assert "95 % intervals" in page
 
 
 def test_few_networks_give_the_best_of_them_and_no_surface(base: StagedNetwork) -> None:
