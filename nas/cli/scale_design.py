@@ -27,10 +27,11 @@ def design(
     Example: nas scale design --base efficientnet_b0 --points 15 --out points.csv
     """
     from nas.hardware import load_target
-    from nas.scaling.design import design as propose
-    from nas.scaling.design import design_table, latency_note, write_design
+    from nas.scaling.fitting.design import check_new, design_table, latency_note, write_design
+    from nas.scaling.fitting.design import design as propose
     from nas.search.resolve import resolve
 
+    check_new(out)
     spec = resolve(base).spec
     device = load_target(target) if target is not None else None
     note = latency_note(spec, device) if device is not None else ""

@@ -14,9 +14,9 @@ from nas.errors import NasError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nas.scaling.fit_grid import GridFit
-    from nas.scaling.fit_observations import SurfaceFit, UnderCost
-    from nas.scaling.fit_result import FittedCoefficients
+    from nas.scaling.fitting.grid import GridFit
+    from nas.scaling.fitting.result import FittedCoefficients
+    from nas.scaling.fitting.surface import SurfaceFit, UnderCost
     from nas.space import NetworkSpec
 
 #: rows of a residual table that are all printed; of longer ones those furthest off
@@ -67,7 +67,9 @@ def fit(
         )  # fmt: skip
     spec = _network(base)
     if family is not None:
-        _family(family, spec, seed, html, as_json)
+        if target is not None or cost is not None:
+            raise NasError("--target and --cost go with --observations or --estimator: a family is fitted as it is")
+        _family(family, spec, base, seed, html, as_json)
     elif observations is not None:
         _observations(observations, spec, base, accuracy, cost, target, factor, seed, html, as_json)
     else:
@@ -81,11 +83,16 @@ def _network(base: str | None) -> NetworkSpec | None:
     return None if base is None else resolve(base).spec
 
 
-def _family(family: str, base: NetworkSpec | None, seed: int, html: Path | None, as_json: bool) -> None:
-    from nas.scaling.fit_family import fit_published, read_family_table
+def _family(
+    family: str, spec: NetworkSpec | None, base: str | None, seed: int, html: Path | None, as_json: bool
+) -> None:
+    from nas.scaling.fitting.family import fit_published, read_family_table
+    from nas.scaling.released import published_family
 
-    is_file = family.endswith(".csv") or "/" in family
-    fitted = read_family_table(Path(family), base, seed) if is_file else fit_published(family, seed)
+    if family.endswith(".csv") or "/" in family:
+        fitted = read_family_table(Path(family), spec, seed)
+    else:
+        fitted, base = fit_published(family, seed), published_family(family).base
     if html is not None:
         from nas.report.scaling_fit import write_family_fit
 
@@ -99,7 +106,7 @@ def _family(family: str, base: NetworkSpec | None, seed: int, html: Path | None,
     for name, growth in fitted.growth.items():
         out.print(f"Growth    {name}: {growth.text()} times per step of phi")
     out.print(_family_residuals(fitted))
-    _close(fitted.notes, html, f"--coefficients {_text(fitted)}")
+    _close(fitted.notes, html, f"--base {base or 'ARCH'} --coefficients {_text(fitted)}")
 
 
 def _observations(
@@ -107,8 +114,8 @@ def _observations(
     target: str | None, factor: float, seed: int, html: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     from nas.hardware import load_target
-    from nas.scaling.fit_observations import fit_observations
-    from nas.scaling.fit_table import growths_under, read_observations
+    from nas.scaling.fitting.surface import fit_observations
+    from nas.scaling.fitting.table import growths_under, read_observations
 
     table = read_observations(path, spec, accuracy)
     device = load_target(target) if target is not None else None
@@ -132,8 +139,8 @@ def _grid(
 ) -> None:  # fmt: skip
     from nas import registry
     from nas.hardware import load_target
-    from nas.scaling.cost_growth import cost_named
-    from nas.scaling.fit_estimator import EstimatedAccuracy, fit_by_estimator
+    from nas.scaling.fitting.cost_growth import cost_named
+    from nas.scaling.fitting.estimator import EstimatedAccuracy, fit_by_estimator
     from nas.search.spaces import find_space
 
     if spec is None:
@@ -259,4 +266,4 @@ def _close(notes: tuple[str, ...], html: Path | None, emit: str) -> None:
         console().print(f"Note      {note}")
     if html is not None:
         typer.echo(f"Plots     {html}")
-    typer.echo(f"Next      nas scale emit {emit if '--base' in emit else f'--base ARCH {emit}'}")
+    typer.echo(f"Next      nas scale emit {emit}")

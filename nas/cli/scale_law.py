@@ -14,8 +14,8 @@ from nas.errors import NasError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from nas.scaling.law import Forecast, Law
-    from nas.scaling.law_facts import LawFacts
+    from nas.scaling.laws.facts import LawFacts
+    from nas.scaling.laws.law import Forecast, Law
 
 #: more networks than this are not listed on a console
 _LISTED = 24
@@ -51,8 +51,8 @@ def law(
 
     Examples: nas scale law results.csv --out law.yaml; nas scale law --family efficientnet --at 80G --html law.html
     """
-    from nas.scaling.law_facts import facts_of
-    from nas.scaling.law_file import write_law
+    from nas.scaling.laws.facts import facts_of
+    from nas.scaling.laws.file import write_law
     from nas.search.quantities import parse_bounds
 
     laws, notes = _laws(results, family, cost, where or [], seed)
@@ -82,7 +82,7 @@ def _laws(
     results: Path | None, family: str | None, cost: str, where: list[str], seed: int
 ) -> tuple[list[Law], list[str]]:
     """The laws asked for, with notes on what they rest on."""
-    from nas.scaling.law_sources import law_of, laws_of_table, notes_on
+    from nas.scaling.laws.sources import law_of, laws_of_table, notes_on
     from nas.scaling.released import published_family
 
     if (results is None) == (family is None):
@@ -140,7 +140,7 @@ def _table(facts: LawFacts) -> Table:
 
 
 def _axis(law: Law) -> str:
-    from nas.scaling.law import AXES
+    from nas.scaling.laws.law import AXES
 
     return AXES.get(law.cost, law.cost)
 

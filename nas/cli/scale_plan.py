@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from nas.scaling.plan import Interval, Plan, Schedule, Training
-    from nas.scaling.training_time import Clock
+    from nas.scaling.planning.plan import Interval, Plan, Schedule, Training
+    from nas.scaling.planning.training_time import Clock
 
 
 def plan(
@@ -61,7 +61,7 @@ def plan(
     Examples: nas scale plan --budget-gpu-hours 1000 --family efficientnet;
     nas scale plan --budget-gpu-hours 200 --family b-family --images-per-second 1200 --of efficientnet_b0
     """
-    from nas.scaling.plan import plan_training
+    from nas.scaling.planning.plan import plan_training
     from nas.search.quantities import parse_phis
     from nas.search.training_plan import find_clock, find_family, find_schedules, make_family
 
@@ -85,7 +85,7 @@ def plan(
 
 
 def _print(found: Plan, gpus: int, clock: Clock, schedules: list[Schedule]) -> None:
-    from nas.scaling.plan import limits
+    from nas.scaling.planning.plan import limits
 
     out, best, above = console(), found.best, found.above
     out.print(f"Budget    {found.budget_gpu_hours:,g} GPU-hours; {found.images:,} images an epoch")
@@ -167,7 +167,7 @@ def _percent(training: Training) -> str:
 def _as_json(found: Plan, gpus: int, clock: Clock, schedules: list[Schedule]) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from nas.scaling.plan import limits
+    from nas.scaling.planning.plan import limits
 
     def record(training: Training) -> dict[str, Any]:
         return asdict(training) | {"wall_hours": asdict(training.gpu_hours.times(1 / gpus))}

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas.report.page import write_page
-from nas.scaling.law import AXES
-from nas.scaling.law_facts import LawFacts
+from nas.scaling.laws.facts import LawFacts
+from nas.scaling.laws.law import AXES
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from nas.scaling.law import Forecast
+    from nas.scaling.laws.law import Forecast
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _POINTS = 120

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from nas.report.page import write_page
 from nas.scaling.coefficients import DIMENSIONS
-from nas.scaling.fit_advantage import SLACK
-from nas.scaling.fit_grid import GridFit
-from nas.scaling.fit_observations import SurfaceFit, UnderCost
-from nas.scaling.fit_result import FittedCoefficients
+from nas.scaling.fitting.advantage import SLACK
+from nas.scaling.fitting.grid import GridFit
+from nas.scaling.fitting.result import FittedCoefficients
+from nas.scaling.fitting.surface import SurfaceFit, UnderCost
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

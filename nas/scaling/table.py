@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nas.hardware import Fitted
-    from nas.scaling.law import Law
+    from nas.scaling.laws.law import Law
 
 
 def family_table(family: Family, fitted: Fitted | None = None, law: Law | None = None) -> pd.DataFrame:

@@ -13,8 +13,8 @@ from nas.hardware import Fitted, Target
 from nas.scaling.coefficients import Coefficients
 from nas.scaling.emit import Budget, emit, emit_released, emit_to_budgets
 from nas.scaling.family import Family
-from nas.scaling.law import Law
-from nas.scaling.law_sources import law_of, load_law
+from nas.scaling.laws.law import Law
+from nas.scaling.laws.sources import law_of, load_law
 from nas.scaling.released import PublishedFamily, difference, published_families
 from nas.scaling.table import family_table
 from nas.search.metrics import METRICS
@@ -162,11 +162,10 @@ def _release_with(network: str) -> PublishedFamily | None:
 
 
 def _lasting(found: Resolved, text: str) -> str:
-    """What names a base for as long as its file is kept: a point of a run by its code."""
-    if found.run is None:
+    """What names a base for as long as its file is kept: a point of a run by its code, where its space has a name."""
+    if found.run is None or found.run.config.space_declaration is not None:
         return text
-    space = found.run.config.space
-    return f"{space}:{found.code}"
+    return f"{found.run.config.space}:{found.code}"
 
 
 def _fitted(base: NetworkSpec, target: Target | None) -> Fitted | None:

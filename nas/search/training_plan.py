@@ -8,10 +8,10 @@ from nas.errors import NasError, suggestion
 from nas.scaling.coefficients import Coefficients
 from nas.scaling.emit import emit, emit_released
 from nas.scaling.family import Family, family_file, read_family
-from nas.scaling.law_sources import load_law
-from nas.scaling.plan import Schedule
+from nas.scaling.laws.sources import load_law
+from nas.scaling.planning.plan import Schedule
+from nas.scaling.planning.training_time import Clock, device_clock, measured_clock
 from nas.scaling.released import published_families, published_family
-from nas.scaling.training_time import Clock, device_clock, measured_clock
 from nas.search.resolve import resolve
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import nas
 from nas import cli
-from nas.scaling.fit_built import as_built
+from nas.scaling.fitting.built import as_built
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nas import cli
-from nas.scaling.law_file import read_law
+from nas.scaling.laws.file import read_law
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -15,8 +15,8 @@ from nas import cli
 from nas.scaling.coefficients import Coefficients
 from nas.scaling.emit import emit
 from nas.scaling.family import write_family
-from nas.scaling.law import fit_law
-from nas.scaling.law_file import write_law
+from nas.scaling.laws.file import write_law
+from nas.scaling.laws.law import fit_law
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -8,7 +8,8 @@ import pytest
 import nas
 from nas.errors import NasError
 from nas.scaling.coefficients import Coefficients, Multipliers
-from nas.scaling.cost_growth import (
+from nas.scaling.fitting.built import as_built
+from nas.scaling.fitting.cost_growth import (
     PAPER,
     CostGrowth,
     cost_named,
@@ -18,7 +19,6 @@ from nas.scaling.cost_growth import (
     sampled_multipliers,
     target_growth,
 )
-from nas.scaling.fit_built import as_built
 from nas.scaling.scaled import scaled
 from nas.space import StagedNetwork
 

@@ -9,9 +9,9 @@ import pytest
 
 import nas
 from nas.errors import NasError
-from nas.scaling.design import DesignPoint, design, design_table, write_design
-from nas.scaling.fit_table import read_observations
-from nas.scaling.response import fit_surface
+from nas.scaling.fitting.design import DesignPoint, design, design_table, write_design
+from nas.scaling.fitting.response import fit_surface
+from nas.scaling.fitting.table import read_observations
 from nas.space import StagedNetwork
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 import nas
 from nas.errors import NasError
-from nas.scaling.fit_family import PAPER_GROWTH, fit_family, fit_published, read_family_table
+from nas.scaling.fitting.family import PAPER_GROWTH, fit_family, fit_published, read_family_table
 
 #: the released table: depth, width, resolution of B0 to B7 (Tan & Le, 2019), with the usual phi
 PHI = np.array([0, 0.5, 1, 2, 3, 4, 5, 6])

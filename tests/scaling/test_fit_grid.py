@@ -12,10 +12,10 @@ import nas
 from nas.errors import NasError
 from nas.estimators.base import About, Estimator, HasSpace
 from nas.report.scaling_fit import write_grid_fit
-from nas.scaling.cost_growth import PAPER, cost_named, exact_macs
-from nas.scaling.fit_built import as_built
-from nas.scaling.fit_estimator import EstimatedAccuracy, fit_by_estimator
-from nas.scaling.fit_grid import GridPoint, fit_grid, grid, spread
+from nas.scaling.fitting.built import as_built
+from nas.scaling.fitting.cost_growth import PAPER, cost_named, exact_macs
+from nas.scaling.fitting.estimator import EstimatedAccuracy, fit_by_estimator
+from nas.scaling.fitting.grid import GridPoint, fit_grid, grid, spread
 from nas.space import Codes, NetworkSpec, SearchSpace, StagedNetwork, StagedSpace
 
 SHARES = np.array([0.28, 0.29, 0.43])

@@ -11,11 +11,11 @@ from scipy import stats
 import nas
 from nas.errors import NasError
 from nas.scaling.coefficients import Coefficients
-from nas.scaling.cost_growth import PAPER, CostGrowth
-from nas.scaling.fit_advantage import advantage
-from nas.scaling.fit_observations import SurfaceFit, best_coefficients, fit_observations, lack_of_fit
-from nas.scaling.fit_table import Observations, growths_under, read_observations
-from nas.scaling.response import fit_surface
+from nas.scaling.fitting.advantage import advantage
+from nas.scaling.fitting.cost_growth import PAPER, CostGrowth
+from nas.scaling.fitting.response import fit_surface
+from nas.scaling.fitting.surface import SurfaceFit, best_coefficients, fit_observations, lack_of_fit
+from nas.scaling.fitting.table import Observations, growths_under, read_observations
 
 #: the truth: where accuracy is highest at 2 times the cost, in shares of log cost of depth, width, resolution
 SHARES = np.array([0.28, 0.29, 0.43])

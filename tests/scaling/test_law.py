@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.errors import NasError
-from nas.scaling import law as module
-from nas.scaling.law import Law, fit_law, inversion
-from nas.scaling.law_facts import facts_of
-from nas.scaling.law_file import read_law, write_law
-from nas.scaling.law_sources import law_of, laws_of_table, load_law, notes_on
-from nas.scaling.power_law import fit_power_laws
+from nas.scaling.laws import law as module
+from nas.scaling.laws.facts import facts_of
+from nas.scaling.laws.file import read_law, write_law
+from nas.scaling.laws.law import Law, fit_law, inversion
+from nas.scaling.laws.power_law import fit_power_laws
+from nas.scaling.laws.sources import law_of, laws_of_table, load_law, notes_on
 from nas.scaling.released import published_family
 
 GMACS = np.array([0.4, 0.7, 1.0, 1.8, 4.4, 10.0, 19.0, 38.0])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.errors import NasError
-from nas.scaling.law_sources import laws_of_table
+from nas.scaling.laws.sources import laws_of_table
 from nas.scaling.observations import ACCURACY, need_rows, read_columns, refuse, top1_of, without_repeats
 
 Write = Callable[[str], Path]

@@ -12,11 +12,11 @@ import nas
 from nas.errors import NasError
 from nas.scaling.emit import emit_released
 from nas.scaling.family import Family, Member
-from nas.scaling.law import Law, fit_law
-from nas.scaling.plan import Schedule, limits, plan_training
+from nas.scaling.laws.law import Law, fit_law
+from nas.scaling.planning.plan import Schedule, limits, plan_training
+from nas.scaling.planning.training_time import Clock, device_clock, measured_clock
 from nas.scaling.recipe import Recipe
 from nas.scaling.released import published_family
-from nas.scaling.training_time import Clock, device_clock, measured_clock
 
 #: hours of 100 epochs on eight V100, MODEL_ZOO.md of pycls
 ZOO_HOURS = {"002": 3.3, "016": 10.3, "040": 17.5, "120": 36.9, "160": 50.8, "320": 79.4}

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from nas.errors import NasError
-from nas.scaling.fit_result import student_draws, student_quantile
-from nas.scaling.response import best_shares, fit_surface
+from nas.scaling.fitting.response import best_shares, fit_surface
+from nas.scaling.fitting.result import student_draws, student_quantile
 
 SLOPE = np.array([2.0, 4.0, 3.0])
 CURVATURE = np.array([[-1.0, 0.3, 0.0], [0.3, -2.0, 0.5], [0.0, 0.5, -1.5]])

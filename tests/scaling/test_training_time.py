@@ -13,7 +13,7 @@ import pytest
 import nas
 from nas.errors import NasError
 from nas.hardware import Calibration
-from nas.scaling.training_time import (
+from nas.scaling.planning.training_time import (
     TRAINING,
     Clock,
     activations,
@@ -23,7 +23,7 @@ from nas.scaling.training_time import (
     training_devices,
     write_training_time,
 )
-from nas.scaling.training_time_fit import (
+from nas.scaling.planning.training_time_fit import (
     fit_coefficients,
     left_out,
     mean_error_percent,

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from nas.scaling.cost_growth import PAPER
-from nas.scaling.fit_family import PAPER_GROWTH, fit_family
-from nas.scaling.fit_observations import SurfaceFit, fit_observations
-from nas.scaling.fit_table import Observations
+from nas.scaling.fitting.cost_growth import PAPER
+from nas.scaling.fitting.family import PAPER_GROWTH, fit_family
+from nas.scaling.fitting.surface import SurfaceFit, fit_observations
+from nas.scaling.fitting.table import Observations
 
 Array = npt.NDArray[np.float64]
 

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from nas.errors import NasError
-from nas.scaling import law as scaling_law
-from nas.scaling.law import Law, fit_law
-from nas.scaling.law_sources import law_of
+from nas.scaling.laws import law as scaling_law
+from nas.scaling.laws.law import Law, fit_law
+from nas.scaling.laws.sources import law_of
 from nas.scaling.released import published_families, published_family
 from nas.space.catalogue import load_network
 

@@ -19,8 +19,8 @@ import pandas as pd
 import pycls_zoo
 
 from nas.hardware import Calibration
-from nas.scaling.training_time import TrainingTime, write_training_time
-from nas.scaling.training_time_fit import (
+from nas.scaling.planning.training_time import TrainingTime, write_training_time
+from nas.scaling.planning.training_time_fit import (
     Coefficients,
     fit_coefficients,
     left_out,

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from nas.errors import NasError
 from nas.scaling.coefficients import DIMENSIONS, Coefficients, Multipliers
-from nas.scaling.cost_growth import PAPER, CostGrowth, exact_macs
-from nas.scaling.fit_built import as_built
-from nas.scaling.fit_observations import DRAWS, best_coefficients, bounds_in_words, check_factor
-from nas.scaling.fit_result import FittedCoefficients, Interval
-from nas.scaling.response import fit_surface
+from nas.scaling.fitting.built import as_built
+from nas.scaling.fitting.cost_growth import PAPER, CostGrowth, exact_macs
+from nas.scaling.fitting.response import fit_surface
+from nas.scaling.fitting.result import FittedCoefficients, Interval
+from nas.scaling.fitting.surface import DRAWS, best_coefficients, bounds_in_words, check_factor
 from nas.scaling.scaled import check_scalable, scaled
 from nas.space import NetworkSpec
 

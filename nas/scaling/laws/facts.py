@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nas.scaling.law import FEWEST, Forecast, Law, inversion
+from nas.scaling.laws.law import FEWEST, Forecast, Law, inversion
 
 #: the next member costs this many times as much as the largest
 NEXT = 2.0

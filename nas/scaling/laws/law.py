@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import NasError
-from nas.scaling.power_law import EXPONENTS, Array, PowerLaws, fit_power_laws
+from nas.scaling.laws.power_law import EXPONENTS, Array, PowerLaws, fit_power_laws
 
 #: costs are told, and `a` refers to them, in these units; those of other metrics in ones
 UNITS = {"macs": 1e9, "flops": 1e9, "params": 1e6}

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas.errors import NasError
 from nas.plain_yaml import load_yaml
-from nas.scaling.law import MOST, Law, fit_law
+from nas.scaling.laws.law import MOST, Law, fit_law
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas.errors import NasError, suggestion
-from nas.scaling.law import FEWEST, Law, fit_law
-from nas.scaling.law_file import read_law
+from nas.scaling.laws.file import read_law
+from nas.scaling.laws.law import FEWEST, Law, fit_law
 from nas.scaling.observations import ACCURACY, need_rows, read_columns, refuse, top1_of, without_repeats
 from nas.scaling.released import PublishedFamily, PublishedMember, published_families, published_family
 from nas.space.catalogue import published_top1

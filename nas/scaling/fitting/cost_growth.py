@@ -13,7 +13,7 @@ import numpy.typing as npt
 from nas.errors import NasError, suggestion
 from nas.hardware import Fitted, Target
 from nas.scaling.coefficients import DIMENSIONS, Coefficients, Multipliers
-from nas.scaling.fit_built import as_built
+from nas.scaling.fitting.built import as_built
 from nas.scaling.scaled import check_scalable, scaled
 from nas.space import NetworkSpec
 

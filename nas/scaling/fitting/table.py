@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from nas.errors import NasError, suggestion
 from nas.hardware import Target
-from nas.scaling.cost_growth import PAPER, CostGrowth, growth_of, macs_growth, target_growth
-from nas.scaling.fit_built import as_built
-from nas.scaling.fit_family import FEWEST_PIXELS, in_multiples
+from nas.scaling.fitting.built import as_built
+from nas.scaling.fitting.cost_growth import PAPER, CostGrowth, growth_of, macs_growth, target_growth
+from nas.scaling.fitting.family import FEWEST_PIXELS, in_multiples
 from nas.scaling.observations import ACCURACY, read_columns, refuse, top1_of
 from nas.space import NetworkSpec
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nas.errors import NasError
 from nas.scaling.coefficients import DIMENSIONS, Coefficients
-from nas.scaling.fit_result import FittedCoefficients, Interval, student_draws, student_quantile
+from nas.scaling.fitting.result import FittedCoefficients, Interval, student_draws, student_quantile
 from nas.scaling.observations import read_columns, refuse
 from nas.scaling.released import published_families, published_family
 from nas.space import NetworkSpec

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from nas.errors import NasError
 from nas.estimators.base import Estimator
-from nas.scaling.cost_growth import CostGrowth
-from nas.scaling.fit_grid import POINTS, GridFit, fit_grid
+from nas.scaling.fitting.cost_growth import CostGrowth
+from nas.scaling.fitting.grid import POINTS, GridFit, fit_grid
 from nas.space import Codes, NetworkSpec, SearchSpace
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.scaling.coefficients import DIMENSIONS, Coefficients
-from nas.scaling.cost_growth import CostGrowth
-from nas.scaling.fit_result import Interval
-from nas.scaling.response import ResponseSurface
+from nas.scaling.fitting.cost_growth import CostGrowth
+from nas.scaling.fitting.response import ResponseSurface
+from nas.scaling.fitting.result import Interval
 
 Array = npt.NDArray[np.float64]
 

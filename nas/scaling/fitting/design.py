@@ -15,8 +15,8 @@ from nas.errors import NasError
 from nas.hardware import Target
 from nas.hardware.predictor_file import write_whole
 from nas.scaling.coefficients import Multipliers
-from nas.scaling.cost_growth import CostGrowth, exact_macs, latency_of, macs_growth
-from nas.scaling.fit_observations import check_factor
+from nas.scaling.fitting.cost_growth import CostGrowth, exact_macs, latency_of, macs_growth
+from nas.scaling.fitting.surface import check_factor
 from nas.scaling.scaled import scaled
 from nas.space import NetworkSpec
 

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from nas.errors import NasError
 from nas.scaling.coefficients import DIMENSIONS, Coefficients
-from nas.scaling.cost_growth import CostGrowth
-from nas.scaling.fit_advantage import Advantage, advantage
-from nas.scaling.fit_result import FittedCoefficients, Interval
-from nas.scaling.fit_table import Observations
-from nas.scaling.response import ResponseSurface, best_shares, fit_surface
+from nas.scaling.fitting.advantage import Advantage, advantage
+from nas.scaling.fitting.cost_growth import CostGrowth
+from nas.scaling.fitting.response import ResponseSurface, best_shares, fit_surface
+from nas.scaling.fitting.result import FittedCoefficients, Interval
+from nas.scaling.fitting.table import Observations
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from nas.errors import NasError
 from nas.scaling.family import Family, Member
-from nas.scaling.law import Law
-from nas.scaling.training_time import Clock
+from nas.scaling.laws.law import Law
+from nas.scaling.planning.training_time import Clock
 from nas.space import NetworkSpec
 from nas.space.catalogue import PublishedTop1, published_top1
 

@@ -1,0 +1,1 @@
+"""Scaling laws: error of a family as a function of cost."""

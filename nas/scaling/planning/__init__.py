@@ -1,0 +1,1 @@
+"""How long members train, and which to train for a budget."""
