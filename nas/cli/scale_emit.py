@@ -57,8 +57,8 @@ def emit(
 
     if phi is not None and budgets is not None:
         raise NasError("--phi and --budgets both say how large the members are; give one of them")
-    if paper and budgets is not None:
-        raise NasError("--paper gives the released members, whatever they cost; leave --budgets out")
+    if paper and (phi is not None or budgets is not None):
+        raise NasError("--paper gives the members that were released; leave --phi and --budgets out")
     facts = family_facts(
         base,
         coefficients=None if coefficients is None else Coefficients.parse(coefficients),

@@ -71,6 +71,10 @@ def emit_to_budgets(
     Raises:
         NasError: a budget cannot be met, or the base cannot be scaled.
     """
+    names = [budget.name for budget in budgets]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise NasError(f"the budget {twice} is given twice")
     check_scalable(base, _grown(coefficients))
     cost = functools.cache(cost)
     members = []

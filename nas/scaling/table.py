@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.errors import NasError
 from nas.scaling.family import Family, Member
 from nas.space.catalogue import published_top1
 
@@ -25,7 +26,7 @@ def family_table(family: Family, fitted: Fitted | None = None, law: Law | None =
     the member before); with `law`, top1 with `_low` and `_high`; published_top1 of published members.
 
     Raises:
-        NasError: the target's predictor knows nothing of a member.
+        NasError: the target's predictor knows nothing of a member, or the law is of a cost that is not known.
     """
     import pandas as pd
 
@@ -37,6 +38,11 @@ def family_table(family: Family, fitted: Fitted | None = None, law: Law | None =
     if fitted is not None:
         rows = rows.join(_predicted(family, fitted, rows.index))
     if law is not None:
+        if law.cost not in rows:
+            raise NasError(
+                f"the law is of {law.cost}, which is not known of these networks; name a target that predicts it, or "
+                "fit a law of macs or params"
+            )
         error, low, high = law.predict(rows[law.cost].to_numpy(dtype=float))
         rows["top1"], rows["top1_low"], rows["top1_high"] = 100 - error, 100 - high, np.minimum(100.0, 100 - low)
     return rows

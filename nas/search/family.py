@@ -150,7 +150,7 @@ def family_facts(
             beside = ()
     accuracy = _law(law, release)
     rows = family_table(family, fitted, accuracy)
-    return FamilyFacts(family, rows, target, fitted, accuracy, beside, _notes(family, fitted, accuracy))
+    return FamilyFacts(family, rows, target, fitted, accuracy, beside, _notes(family, rows, fitted, accuracy))
 
 
 def _release_with(network: str) -> PublishedFamily | None:
@@ -212,7 +212,7 @@ def _to_budgets(
     metrics, bounds = zip(*(parse_cost("--budgets", budget) for budget in budgets), strict=True)
     if len(set(metrics)) > 1:
         raise NasError("--budgets mixes latency and multiply-adds; give one of them")
-    asked = [Budget(budget.strip(), bound) for budget, bound in zip(budgets, bounds, strict=True)]
+    asked = [Budget("".join(budget.split()), bound) for budget, bound in zip(budgets, bounds, strict=True)]
     if metrics[0] == "macs":
         return emit_to_budgets(base, text, coefficients, asked, _macs, "macs"), ()
     if fitted is None or fitted.metric != "latency_ms":
@@ -253,7 +253,7 @@ def _law(given: str | None, release: PublishedFamily | None) -> Law | None:
         return None
 
 
-def _notes(family: Family, fitted: Fitted | None, law: Law | None) -> tuple[str, ...]:
+def _notes(family: Family, rows: pd.DataFrame, fitted: Fitted | None, law: Law | None) -> tuple[str, ...]:
     lines = []
     everyone = [member.name for member in family.members]
     if fitted is not None:
@@ -268,7 +268,7 @@ def _notes(family: Family, fitted: Fitted | None, law: Law | None) -> tuple[str,
         lines.append(
             f"          of networks scaled and trained as those were: the law knows {METRICS[law.cost].label} alone"
         )
-        beyond = [m.name for m in family.members if not law.covers(m.spec.cost()[law.cost])]
+        beyond = [name for name, cost in rows[law.cost].items() if not law.covers(cost)]
         if beyond:
             lines.append(f"          extrapolated for {_spans(beyond, everyone)}")
     by_recipe: dict[str, list[str]] = {}

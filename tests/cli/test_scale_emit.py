@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from nas import cli
+from nas.scaling.laws.file import write_law
+from nas.scaling.laws.law import fit_law
 
 Run = Callable[..., tuple[int, str, str]]
 BY_PHI = ("--base", "efficientnet_b0", "--coefficients", "1.2,1.1,1.15", "--phi", "0..2")
@@ -92,6 +94,16 @@ def test_members_are_networks_for_every_other_command(run: Run, tmp_path: Path) 
     assert (code, len(json.loads(compared)["networks"])) == (0, 2)
 
 
+def test_a_law_of_latency_needs_the_latency(run: Run, tmp_path: Path) -> None:
+    costs = (10.0, 20.0, 40.0, 80.0, 160.0)
+    write_law(fit_law(costs, [60 * cost**-0.5 + 15 for cost in costs], metric="latency_ms"), tmp_path / "law.yaml")
+    rows = json.loads(emit(run, *BY_PHI, "--law", "law.yaml", "--target", "pixel4", "--json"))["members"]
+    assert [round(row["top1"], 3) for row in rows] == [round(85 - 60 * row["latency_ms"] ** -0.5, 3) for row in rows]
+    code, _, error = run("scale", "emit", *BY_PHI, "--law", "law.yaml")
+    assert code == 2
+    assert "name a target that predicts it" in " ".join(error.split())
+
+
 def test_released_families_are_listed(run: Run) -> None:
     _, printed, _ = run("list", "families", "--json")
     rows = {row["family"]: row for row in json.loads(printed)}
@@ -117,7 +129,9 @@ def test_released_families_are_listed(run: Run) -> None:
         (("--base", "efficientnet_b0", "--law", "nowhere.yaml"), "nowhere.yaml"),
         (("--base", "efficientnet_b0", "--target", "pixel"), "pixel"),
         (("--base", "efficientnet_b0", "--target", "titan_rtx-b32"), "titan_rtx-b32"),
-        (("--base", "efficientnet_b0", "--paper", "--budgets", "1G"), "leave --budgets out"),
+        (("--base", "efficientnet_b0", "--paper", "--budgets", "1G"), "leave --phi and --budgets out"),
+        (("--base", "efficientnet_b0", "--paper", "--phi", "0..2"), "leave --phi and --budgets out"),
+        (("--base", "efficientnet_b0", "--budgets", "1G,1 G"), "the budget 1G is given twice"),
     ],
 )
 def test_bad_input_is_said_and_nothing_is_written(
