@@ -268,7 +268,7 @@ def _notes(family: Family, rows: pd.DataFrame, fitted: Fitted | None, law: Law |
         lines.append(
             f"          of networks scaled and trained as those were: the law knows {METRICS[law.cost].label} alone"
         )
-        beyond = [name for name, cost in rows[law.cost].items() if not law.covers(cost)]
+        beyond = [str(name) for name, cost in rows[law.cost].items() if not law.covers(cost)]
         if beyond:
             lines.append(f"          extrapolated for {_spans(beyond, everyone)}")
     by_recipe: dict[str, list[str]] = {}
