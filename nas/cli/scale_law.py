@@ -28,6 +28,9 @@ def law(
     ] = None,
     family: Annotated[str | None, typer.Option(help="Instead of a table: a published family.")] = None,
     cost: Annotated[str, typer.Option(help="Column of the cost: macs, params, latency_ms ...")] = "macs",
+    accuracy: Annotated[
+        str | None, typer.Option(help="Column of the accuracies (default: top1, accuracy, error or top1_err).")
+    ] = None,
     where: Annotated[
         list[str] | None, typer.Option(help="Only rows with COLUMN=VALUE or COLUMN~REGEX; may be given repeatedly.")
     ] = None,
@@ -55,7 +58,7 @@ def law(
     from nas.scaling.laws.file import write_law
     from nas.search.quantities import parse_bounds
 
-    laws, notes = _laws(results, family, cost, where or [], seed)
+    laws, notes = _laws(results, family, cost, accuracy, where or [], seed)
     if out is not None and len(laws) > 1:
         raise NasError(
             f"{results} has the laws of {len(laws)} families, a file holds one: choose it by --where "
@@ -79,7 +82,7 @@ def law(
 
 
 def _laws(
-    results: Path | None, family: str | None, cost: str, where: list[str], seed: int
+    results: Path | None, family: str | None, cost: str, accuracy: str | None, where: list[str], seed: int
 ) -> tuple[list[Law], list[str]]:
     """The laws asked for, with notes on what they rest on."""
     from nas.scaling.laws.sources import law_of, laws_of_table, notes_on
@@ -88,9 +91,9 @@ def _laws(
     if (results is None) == (family is None):
         raise NasError("give either a table of results, or a published family by --family, such as efficientnet")
     if results is not None:
-        return list(laws_of_table(results, cost, where, seed).values()), []
-    if where:
-        raise NasError("--where chooses rows of a table; a published family has none")
+        return list(laws_of_table(results, cost, where, seed, accuracy).values()), []
+    if where or accuracy:
+        raise NasError("--where and --accuracy are of a table; a published family has none")
     published = published_family(str(family))
     return [law_of(published, cost, seed)], notes_on(published)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: columns that say how good a network is, in percent; the first that a file has counts
 ACCURACY = ("top1", "accuracy", "error", "top1_err")
-_ERRORS = ("error", "top1_err")
+_ERRORS = ("error", "_err")
 
 #: columns that hold counts, and what people write there instead
 _COUNTS = {"macs": "billions", "params": "millions"}
@@ -78,16 +78,18 @@ def read_columns(
     return frame
 
 
-def top1_of(frame: pd.DataFrame, path: Path) -> pd.Series[float]:
-    """Return top-1 accuracy in percent from the first column of ACCURACY that a frame has as numbers.
+def top1_of(frame: pd.DataFrame, path: Path, column: str | None = None) -> pd.Series[float]:
+    """Return top-1 accuracy in percent from a column, by default the first of ACCURACY that a frame has as numbers.
+
+    What its name ends in says whether it holds errors: `error`, `val_error`, `top1_err`.
 
     Raises:
         NasError: a value is no percentage: below 0, above 100, or a fraction of 1.
     """
-    name = next(name for name in ACCURACY if name in frame and frame[name].dtype == np.float64)
+    name = column or next(name for name in ACCURACY if name in frame and frame[name].dtype == np.float64)
     values = frame[name]
     refuse((values < 0) | (values > 100), frame, name, path, "a percentage between 0 and 100")
-    if name not in _ERRORS:
+    if not name.endswith(_ERRORS):
         refuse(values <= 1, frame, name, path, "percent, not a fraction of 1")
         return values
     # Errors below 1 % exist, so only a table that has no other is in doubt.

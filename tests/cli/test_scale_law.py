@@ -93,7 +93,7 @@ def test_the_table_of_a_long_family_fits_80_columns(run: Run) -> None:
         ([], "give either a table of results, or a published family"),
         (["none.csv"], "cannot read none.csv"),
         (["--family", "effnet"], "did you mean 'efficientnet'?"),
-        (["--family", "efficientnet", "--where", "a=b"], "--where chooses rows of a table"),
+        (["--family", "efficientnet", "--where", "a=b"], "--where and --accuracy are of a table"),
         (["--family", "efficientnet", "--cost", "latency_ms"], "the latency_ms of a network is not counted"),
         (["--family", "efficientnet", "--at", "-3G"], "must be positive"),
         (["--family", "efficientnet", "--at", "80ms"], "unknown unit 'ms'"),
@@ -105,3 +105,15 @@ def test_bad_input_is_refused(run: Run, arguments: list[str], said: str) -> None
     assert (code, printed) == (2, "")
     assert said in " ".join(error.split())
     assert "Traceback" not in error
+
+
+def test_a_column_of_another_name_is_read_as_what_its_name_ends_in(run: Run, tmp_path: Path) -> None:
+    costs = (1, 2, 4, 8, 16)
+    rows = [f"{x}e9,{65 - 30 * x**-0.5:.4f},{35 + 30 * x**-0.5:.4f}" for x in costs]
+    (tmp_path / "own.csv").write_text("\n".join(["macs,val_top1,val_err", *rows]))
+    exponents = []
+    for column in ("val_top1", "val_err"):
+        code, printed, _ = run(str(tmp_path / "own.csv"), "--accuracy", column, "--json")
+        assert code == 0
+        exponents.append(json.loads(printed)["laws"][0]["parameters"]["b"]["value"])
+    assert exponents == pytest.approx([0.5, 0.5], abs=1e-3)

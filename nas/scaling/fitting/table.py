@@ -82,7 +82,6 @@ def read_observations(path: Path, base: NetworkSpec | None = None, accuracy: str
     for name in ("depth", "width"):
         refuse(frame[name] >= FEWEST_PIXELS, frame, name, path, "a multiple of the base's, not a count")
     column = next(name for name in one_of if name in frame)
-    judged = frame[[column]].rename(columns={column: "error" if column.endswith("error") else "top1"})
     pixels = frame[sizes].to_numpy()
     at_base = pixels[(frame["depth"] == 1) & (frame["width"] == 1)]
     of = float(base.resolution) if base else float(at_base.min()) if at_base.size else None
@@ -90,7 +89,7 @@ def read_observations(path: Path, base: NetworkSpec | None = None, accuracy: str
     multipliers = np.column_stack([frame["depth"], frame["width"], in_multiples(pixels, of, str(path))])
     return Observations(
         multipliers=multipliers if base is None else as_built(base, multipliers),
-        accuracy=np.asarray(top1_of(judged, path), dtype=np.float64),
+        accuracy=np.asarray(top1_of(frame, path, column), dtype=np.float64),
         costs={name: frame[name].to_numpy() for name in COSTS if name in frame},
         names=tuple(map(str, names)),
         metric=column,

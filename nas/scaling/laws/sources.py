@@ -23,7 +23,9 @@ _NAMES = ("name", "network", "model", "member", "architecture", "code")
 _MORE_DATA = re.compile(r"ImageNet-2[12]k", re.IGNORECASE)
 
 
-def laws_of_table(path: Path, cost: str = "macs", where: Sequence[str] = (), seed: int = 0) -> dict[str, Law]:
+def laws_of_table(
+    path: Path, cost: str = "macs", where: Sequence[str] = (), seed: int = 0, accuracy: str | None = None
+) -> dict[str, Law]:
     """Return the law of each family in a CSV file of trained networks.
 
     Columns: `cost`; one of ACCURACY in percent; where there are, `family`, a name, and `seed` of networks
@@ -31,6 +33,7 @@ def laws_of_table(path: Path, cost: str = "macs", where: Sequence[str] = (), see
 
     Args:
         where: conditions that rows must meet, COLUMN=VALUE or COLUMN~REGEX.
+        accuracy: the column of accuracies or, where its name ends so, errors; by default the first of ACCURACY.
 
     Returns:
         Name of the family, "" without a column of that name -> its law.
@@ -38,9 +41,9 @@ def laws_of_table(path: Path, cost: str = "macs", where: Sequence[str] = (), see
     Raises:
         NasError: the table is faulty, or has no law; file, line or networks are named.
     """
-    frame = read_columns(path, required=(cost,), one_of=ACCURACY)
+    frame = read_columns(path, required=(cost,), one_of=(accuracy,) if accuracy else ACCURACY)
     refuse(frame[cost] <= 0, frame, cost, path, "a positive number")
-    frame["_error"] = 100.0 - top1_of(frame, path)
+    frame["_error"] = 100.0 - top1_of(frame, path, accuracy)
     for condition in where:
         frame = frame[_meets(frame, condition, path)]
     name = next((column for column in _NAMES if column in frame), None)

@@ -1,0 +1,1 @@
+"""Strategies that train a supernet: one set of weights for all architectures."""
