@@ -160,6 +160,17 @@ def test_seeds_tell_noise_from_lack_of_fit(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(good.by_network["accuracy"], means[::3])
 
 
+def test_a_surface_that_hangs_on_one_network_says_so(rng: np.random.Generator) -> None:
+    """Squares of depth rest on the one deep network: without it they could be anything."""
+    near = 0.2 * rng.standard_normal((20, 3)) / EXPONENTS
+    logs = np.vstack([near, np.array([[2.0, 0, 0]])])
+    values = accuracy(logs) + 0.2 * rng.standard_normal(len(logs))
+    assert "hangs on single networks" in " ".join(fit(logs, values).by_cost[0].fitted.notes)
+    even = np.repeat(centroid_design(), 2, axis=0)
+    told = fit(even, accuracy(even) + 0.2 * rng.standard_normal(len(even))).by_cost[0].fitted.notes
+    assert "hangs" not in " ".join(told)
+
+
 @pytest.mark.parametrize("factor", [1.0, 0.5, float("nan"), float("inf")])
 def test_members_must_grow(factor: float) -> None:
     logs = centroid_design()

@@ -26,6 +26,8 @@ Array = npt.NDArray[np.float64]
 DRAWS = 4000
 #: two factors are compared where the costliest observation comes so near to them, in log cost
 FAR = 1.1
+#: a network missed by so many times the noise, when it is left out, shows that the surface hangs on it
+HANGING = 6.0
 #: a share of the posterior at a bound that is worth a word
 NOTICED = 0.025
 
@@ -199,6 +201,12 @@ def _doubts(observations: Observations, surface: ResponseSurface) -> list[str]:
         notes.append("depth is taken as asked for; name the base by --base to count layers as rounding up leaves them")
     if not surface.interactions:
         notes.append("too few networks for interactions of depth, width and resolution: squares only")
+    missed = np.abs(surface.left_out).max(initial=0.0, where=~np.isnan(surface.left_out))
+    if missed > HANGING * surface.noise:
+        notes.append(
+            f"left out, a network is missed by {missed:.1f} points: the surface hangs on single networks, and says "
+            "little beyond those that were trained"
+        )
     odds = lack_of_fit(observations, surface)
     if odds is not None and odds < 0.05:
         notes.append(
