@@ -68,11 +68,17 @@ class Server:
         assert local.stdin is not None
         assert local.stdout is not None
         # Not by `redirect`: a command that ends at once breaks its pipe, which makes that close without an exit status.
-        sending = asyncio.create_task(_copy(process.stdin, local.stdin))
+        sending = asyncio.create_task(_feed(process.stdin, local.stdin))
         await _copy(local.stdout, process.stdout)
         status = await local.wait()
         sending.cancel()
         process.exit(status)
+
+
+async def _feed(source: Any, sink: Any) -> None:
+    """Copy, then say that no more comes: a worker whose connection was cut ends by that."""
+    await _copy(source, sink)
+    sink.close()
 
 
 async def _copy(source: Any, sink: Any) -> None:
