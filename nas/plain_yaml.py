@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
+
+from nas.errors import NasError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -37,3 +43,25 @@ def load_yaml(text: str) -> Any:
             loader.dispose()
     except (ValueError, RecursionError, TypeError) as error:
         raise yaml.YAMLError(str(error) or "nested too deeply") from None
+
+
+def read_record(model: type[Model], path: Path, what: str = "") -> Model:
+    """Read a YAML file as `model`.
+
+    Args:
+        what: what the file should be, for the message, e.g. "family of networks".
+
+    Raises:
+        NasError: it cannot be read or is malformed; names the place.
+    """
+    try:
+        return model.model_validate(load_yaml(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeError) as error:
+        raise NasError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    except yaml.YAMLError as error:
+        raise NasError(f"cannot read {path}: it is no YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "content"
+        no = f" is no {what}" if what else ""
+        raise NasError(f"{path}{no}: {place}: {first['msg']}") from None

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from nas.errors import NasError
 from nas.hardware.predictor_file import write_whole
-from nas.plain_yaml import load_yaml
+from nas.plain_yaml import read_record
 
 #: what a source does not say
 NOT_STATED = "not stated"
@@ -146,14 +145,7 @@ def read_profile(path: Path) -> Profile:
     Raises:
         NasError: it cannot be read or is malformed; names the place.
     """
-    try:
-        return Profile.model_validate(load_yaml(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise NasError(f"{path}: {place or 'content'}: {first['msg']}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise NasError(f"cannot read {path}: {error}") from None
+    return read_record(Profile, path)
 
 
 def write_profile(profile: Profile, path: Path) -> None:

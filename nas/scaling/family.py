@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from nas.errors import NasError, suggestion
 from nas.hardware.predictor_file import write_whole
-from nas.plain_yaml import load_yaml
+from nas.plain_yaml import read_record
 from nas.scaling.coefficients import Coefficients, Multipliers
 from nas.scaling.recipe import Recipe
 from nas.space import NetworkSpec
@@ -168,7 +168,7 @@ def read_family(path: Path, resolve: Resolve) -> Family:
     Raises:
         NasError: the file is no family, its base is unknown, or a member is not the network that was written.
     """
-    record = _read(path)
+    record = read_record(_FamilyRecord, path, "family of networks")
     base = resolve(record.base)
     coefficients = Coefficients(**record.coefficients.model_dump()) if record.coefficients else None
     members = tuple(_member(member, base, resolve, path) for member in record.members)
@@ -177,19 +177,6 @@ def read_family(path: Path, resolve: Resolve) -> Family:
     if twice:
         raise NasError(f"{path}: two members are called {twice!r}")
     return Family(record.base, base, coefficients, members, record.budget_metric, record.target, record.source)
-
-
-def _read(path: Path) -> _FamilyRecord:
-    try:
-        return _FamilyRecord.model_validate(load_yaml(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeError) as error:
-        raise NasError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    except yaml.YAMLError as error:
-        raise NasError(f"{path} is no YAML: {error}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise NasError(f"{path} is no family of networks: {place}: {first['msg']}") from None
 
 
 def _member(record: _MemberRecord, base: NetworkSpec, resolve: Resolve, path: Path) -> Member:

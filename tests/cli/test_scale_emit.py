@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from nas import cli
 from nas.scaling.laws.file import write_law
 from nas.scaling.laws.law import fit_law
 
@@ -19,18 +17,9 @@ BY_PHI = ("--base", "efficientnet_b0", "--coefficients", "1.2,1.1,1.15", "--phi"
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in an empty folder; return its exit code and what it printed on standard output and error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nas", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return call
+def run(nas_command: Run) -> Run:
+    """Run `nas ...` in an empty folder; return its exit code and what it printed on output and error."""
+    return nas_command
 
 
 def emit(run: Run, *arguments: str) -> str:

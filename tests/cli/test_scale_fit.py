@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 import nas
-from nas import cli
 from nas.scaling.fitting.built import as_built
 
 Run = Callable[..., tuple[int, str, str]]
@@ -21,17 +20,9 @@ BASE = "efficientnet_b0"
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `nas scale ...`; return its exit code and what it printed on standard output and error."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nas", "scale", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return call
+def run(nas_command: Run) -> Run:
+    """Run `nas scale ...` in an empty folder; return its exit code and what it printed on output and error."""
+    return partial(nas_command, "scale")
 
 
 @pytest.fixture

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import nas
-from nas import cli
 from nas.scaling.coefficients import Coefficients
 from nas.scaling.emit import emit
 from nas.scaling.family import write_family
@@ -22,18 +21,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in an empty folder; return its exit code and what it printed on standard output and error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nas", "scale", "plan", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(stop.value.code or 0), captured.out, captured.err
-
-    return call
+def run(nas_command: Run) -> Run:
+    """Run `nas scale plan ...` in an empty folder; return its exit code and what it printed on output and error."""
+    return partial(nas_command, "scale", "plan")
 
 
 def write_example_law(path: Path, epochs: int | None, scale: float = 5.0) -> Path:

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from nas.errors import NasError
 from nas.hardware.measuring.backends import Workload
 from nas.hardware.predictor_file import write_whole
 from nas.hardware.predictors.lookup import kernels
-from nas.plain_yaml import load_yaml
+from nas.plain_yaml import read_record
 from nas.space import BlockTable, Codes, SearchSpace
 
 Count = Annotated[int, Field(ge=1)]
@@ -84,13 +84,7 @@ def read_begun(path: Path) -> Begun:
     Raises:
         NasError: it cannot be read or is malformed.
     """
-    try:
-        return Begun.model_validate(load_yaml(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise NasError(f"{path}: {'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise NasError(f"cannot read {path}: {error}") from None
+    return read_record(Begun, path)
 
 
 def planned(plan: Plan, space: SearchSpace) -> list[Workload]:

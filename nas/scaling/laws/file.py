@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from nas.errors import NasError
-from nas.plain_yaml import load_yaml
+from nas.hardware.predictor_file import write_whole
+from nas.plain_yaml import read_record
 from nas.scaling.laws.law import MOST, Law, fit_law
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -69,13 +69,7 @@ def write_law(law: Law, path: Path) -> Path:
         ],
     )  # fmt: skip
     text = yaml.safe_dump(record.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise NasError(f"cannot write {path}: {error.strerror or error}") from None
+    write_whole(path, text.encode())
     return path
 
 
@@ -85,7 +79,7 @@ def read_law(path: Path) -> Law:
     Raises:
         NasError: the file is no law, its observations admit none, or its parameters are not those of its observations.
     """
-    record = _read(path)
+    record = read_record(_LawRecord, path, "scaling law, as nas scale law --out writes them")
     seen = record.observations
     names = [each.name for each in seen]
     try:
@@ -103,18 +97,3 @@ def read_law(path: Path) -> Law:
             f"{', '.join(f'{value:.4g}' for value in found)}; fit it again with nas scale law"
         )
     return law
-
-
-def _read(path: Path) -> _LawRecord:
-    try:
-        return _LawRecord.model_validate(load_yaml(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeError) as error:
-        raise NasError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    except yaml.YAMLError as error:
-        raise NasError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise NasError(
-            f"{path} is no scaling law, as nas scale law --out writes them: {place}: {first['msg']}"
-        ) from None

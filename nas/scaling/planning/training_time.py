@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from nas.errors import NasError, UnknownNameError
 from nas.hardware import load_target, target_names
 from nas.hardware.calibration import Calibration
 from nas.hardware.predictor_file import write_whole
-from nas.plain_yaml import load_yaml
+from nas.plain_yaml import read_record
 from nas.space import NetworkSpec
 
 #: the file in the folder of a target that says how fast networks are trained on it
@@ -205,14 +205,7 @@ def read_training_time(name: str) -> TrainingTime:
         raise UnknownNameError("training device", name, training_devices()) from None
     if not path.is_file():
         raise UnknownNameError("training device", name, training_devices())
-    try:
-        return TrainingTime.model_validate(load_yaml(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "content"
-        raise NasError(f"{path}: {place}: {first['msg']}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise NasError(f"cannot read {path}: {error}") from None
+    return read_record(TrainingTime, path)
 
 
 def write_training_time(times: TrainingTime, folder: Path) -> Path:
