@@ -13,7 +13,7 @@ import pytest
 #: from top to bottom: a room imports only from rooms below it
 ROOMS = (
     "cli", "report", "sweep", "search", "scaling", "training", "export", "schedulers", "strategies", "estimators",
-    "supernet", "hardware", "cost", "space", "nn",
+    "supernet", "data", "hardware", "cost", "space", "nn",
 )  # fmt: skip
 #: modules below all rooms
 GROUND = ("errors", "plain_yaml", "registry")

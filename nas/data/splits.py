@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from nas.data.images import ImageData
+from nas.data.subsets import Subset
 from nas.errors import NasError
-from nas.training.images import ImageData
-from nas.training.subsets import Subset
 
 Indices = npt.NDArray[np.int64]
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from nas.training.images import ImageData
-from nas.training.subsets import Subset
+from nas.data.images import ImageData
+from nas.data.subsets import Subset
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from make_images import Pixels, random_images, write_files, write_tar
 
+from nas.data.batches import Normalisation
+from nas.data.images import load_images
+from nas.data.subsets import Subset
 from nas.errors import NasError
-from nas.training.batches import Normalisation
-from nas.training.images import load_images
-from nas.training.subsets import Subset
 
 
 @pytest.fixture

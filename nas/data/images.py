@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nas.data.images_arrays import decode_cifar, decode_idx, decode_npz, digits
+from nas.data.images_cache import Images, ImageWriter, cached, default_cache, writing
+from nas.data.images_encoded import arrange, decode_images, fitted, require_pillow
+from nas.data.images_source import Source, find_source, first_few, kind_of
+from nas.data.subsets import Annotations, Subset
 from nas.errors import NasError
-from nas.training.images_arrays import decode_cifar, decode_idx, decode_npz, digits
-from nas.training.images_cache import Images, ImageWriter, cached, default_cache, writing
-from nas.training.images_encoded import arrange, decode_images, fitted, require_pillow
-from nas.training.images_source import Source, find_source, first_few, kind_of
-from nas.training.subsets import Annotations, Subset
 
 #: raised where what is decoded from the same files changes
 CACHE_VERSION = 1

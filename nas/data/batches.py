@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from nas.data.augmentation import Augmentation, seeded
+from nas.data.images import ImageData
 from nas.errors import NasError
-from nas.training.augmentation import Augmentation, seeded
-from nas.training.images import ImageData
 
 #: images of which statistics are taken at once
 BLOCK = 4096

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nas.data.images import ImageData
 from nas.errors import NasError
-from nas.training.images import ImageData
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import pytest
 from make_images import png, random_images, two_classes, write_files, write_tar
 from PIL import Image
 
+from nas.data import images_arrays, images_encoded, images_source
+from nas.data.images import load_images
+from nas.data.images_source import find_source
 from nas.errors import NasError
-from nas.training import images_arrays, images_encoded, images_source
-from nas.training.images import load_images
-from nas.training.images_source import find_source
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 import torch
 from make_images import in_memory, random_images
 
+from nas.data.augmentation import Augmentation
+from nas.data.batches import Batches, Normalisation
+from nas.data.images import ImageData
 from nas.errors import NasError
-from nas.training.augmentation import Augmentation
-from nas.training.batches import Batches, Normalisation
-from nas.training.images import ImageData
 
 #: leaves pixels as they are, from 0 to 1
 PLAIN = Normalisation((0.0,), (1.0,))
@@ -47,7 +47,7 @@ def test_pixels_are_normalised_and_labels_belong_to_them(data: ImageData) -> Non
 
 
 def test_statistics_are_those_of_the_images_given(data: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.training.batches.BLOCK", 3)
+    monkeypatch.setattr("nas.data.batches.BLOCK", 3)
     some = np.array([70, 3, 5, 41])
     found = Normalisation.of(data, some)
     pixels = data.images[some].reshape(-1, 3).astype(np.float64) / 255

@@ -10,10 +10,10 @@ import pytest
 from make_images import png, random_images, two_classes, write_files, write_tar
 from PIL import Image
 
+from nas.data.images import check_classes, check_shape, load_images
+from nas.data.images_encoded import arrange
+from nas.data.subsets import Subset
 from nas.errors import NasError
-from nas.training.images import check_classes, check_shape, load_images
-from nas.training.images_encoded import arrange
-from nas.training.subsets import Subset
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nas.data.images_cache import Images
+from nas.data.images_source import Entry, kind_of
+from nas.data.subsets import SUBSET_NAMES, Annotations, Subset, resolved
 from nas.errors import NasError
-from nas.training.images_cache import Images
-from nas.training.images_source import Entry, kind_of
-from nas.training.subsets import SUBSET_NAMES, Annotations, Subset, resolved
 
 #: bytes of pixels that are held in memory
 MAX_BYTES = 2**33

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from make_images import random_images, two_classes, write_files
 
+from nas.data import images as module
+from nas.data.images import load_images
+from nas.data.images_cache import cached
 from nas.errors import NasError
-from nas.training import images as module
-from nas.training.images import load_images
-from nas.training.images_cache import cached
 
 PIXELS = random_images(6, 4, 4, 3)
 
@@ -98,7 +98,7 @@ def test_a_cache_that_cannot_be_written_is_told(source: Path, tmp_path: Path) ->
 
 
 def test_a_full_disk_is_told(source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.training.images_cache.RESERVE", 2**60)
+    monkeypatch.setattr("nas.data.images_cache.RESERVE", 2**60)
     with pytest.raises(NasError, match=r"is full after 0 decoded images of 4×4×3; free some space"):
         load_images(source, cache)
     assert made(cache) == []
@@ -108,7 +108,7 @@ def test_a_full_disk_is_told(source: Path, cache: Path, monkeypatch: pytest.Monk
 PROCESS = """
 import sys, time
 from pathlib import Path
-from nas.training.images_cache import cached
+from nas.data.images_cache import cached
 
 def make(folder):
     print("making", flush=True)

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nas.data.images_cache import Images
+from nas.data.images_source import Entry, first_few, kind_of
+from nas.data.subsets import SUBSET_NAMES, Annotations, Subset, resolved
 from nas.errors import NasError
-from nas.training.images_cache import Images
-from nas.training.images_source import Entry, first_few, kind_of
-from nas.training.subsets import SUBSET_NAMES, Annotations, Subset, resolved
 
 if TYPE_CHECKING:
     from PIL import Image

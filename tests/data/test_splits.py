@@ -10,10 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from make_images import in_memory
 
+from nas.data.images import ImageData
+from nas.data.splits import Splits, split
+from nas.data.subsets import Subset
 from nas.errors import NasError
-from nas.training.images import ImageData
-from nas.training.splits import Splits, split
-from nas.training.subsets import Subset
 
 PARTS = ("train", "architecture_validation", "validation", "test")
 
