@@ -57,10 +57,10 @@ def split(
         if not 0 <= share < 1:
             raise NasError(f"a share of {share:g} of the images for {name}; it must be at least 0 and below 1")
     official = {subset: np.flatnonzero(data.subsets == subset) for subset in Subset}
-    rest = _stratified(data.labels, official[Subset.TRAIN], np.random.default_rng(seed))
-    tested, rest = (official[Subset.TEST], rest) if len(official[Subset.TEST]) else _cut(rest, test)
-    chosen, rest = (official[Subset.VALIDATION], rest) if len(official[Subset.VALIDATION]) else _cut(rest, validation)
-    searched, trained = _cut(rest, architecture)
+    rest = stratified(data.labels, official[Subset.TRAIN], np.random.default_rng(seed))
+    tested, rest = (official[Subset.TEST], rest) if len(official[Subset.TEST]) else cut(rest, test)
+    chosen, rest = (official[Subset.VALIDATION], rest) if len(official[Subset.VALIDATION]) else cut(rest, validation)
+    searched, trained = cut(rest, architecture)
     found = Splits(*(np.sort(part).astype(np.int64) for part in (trained, searched, chosen, tested)))
     for name, part in (("train", trained), ("validation", chosen), ("test", tested)):
         if not len(part):
@@ -68,7 +68,7 @@ def split(
     return found
 
 
-def _stratified(labels: npt.NDArray[np.int64], indices: Indices, rng: np.random.Generator) -> Indices:
+def stratified(labels: npt.NDArray[np.int64], indices: Indices, rng: np.random.Generator) -> Indices:
     """Return indices in an order of which every stretch has the classes in proportion, and the start all of them.
 
     An image that is the r-th of n of its class, in random order, is placed at r / n.
@@ -82,7 +82,7 @@ def _stratified(labels: npt.NDArray[np.int64], indices: Indices, rng: np.random.
     return by_class[np.lexsort((ties, place))]
 
 
-def _cut(ordered: Indices, share: float) -> tuple[Indices, Indices]:
+def cut(ordered: Indices, share: float) -> tuple[Indices, Indices]:
     """Return the last `share` of indices, and those before."""
     kept = len(ordered) - round(share * len(ordered))
     return ordered[kept:], ordered[:kept]
