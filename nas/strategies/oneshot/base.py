@@ -185,7 +185,7 @@ class OneShotStrategy(ABC):
     def weights_step(self, loss: Tensor) -> None:
         """Do a step on the weights along the gradient of a loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         self.apply_gradients()
 
     def apply_gradients(self) -> None:
