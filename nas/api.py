@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nas.hardware import Target
     from nas.scaling.coefficients import Coefficients
     from nas.search.family import FamilyFacts
-    from nas.search.loop import OnProgress
+    from nas.search.loop import OnProgress, OnTraining
     from nas.search.run import Run
     from nas.space import Architecture, Codes, NetworkSpec, SearchSpace
     from nas.space.decision import Choice
@@ -129,7 +129,7 @@ def search(
     max_macs: float | None = None,
     max: Mapping[str, float] | None = None,
     min: Mapping[str, float] | None = None,
-    budget: int = 20_000,
+    budget: int | None = None,
     seed: int = 0,
     start_from: Sequence[str] = (),
     learn_from: Sequence[str] = (),
@@ -137,8 +137,10 @@ def search(
     confidence: float | None = None,
     verify: int = 0,
     data: str | PathLike[str] | None = None,
+    oneshot: Mapping[str, Any] | None = None,
     out: str | PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
+    on_training: OnTraining | None = None,
 ) -> Run:
     """Search a space for the best networks on a target; the result is kept in a run directory.
 
@@ -147,7 +149,7 @@ def search(
         target: name or profile folder of a target; several are separated by commas.
         scheduler: trains networks shortly first: "asha", "pareto-asha", "hyperband"; "none": all of them fully.
         budget: networks evaluated, those of `start_from` included; with a scheduler, the epochs of so many full
-            trainings.
+            trainings. By default 20,000, with a one-shot strategy what its settings say.
         max, min: upper and lower bounds by metric, in its own unit, e.g. max={"energy_edgegpu_mj": 20}.
         start_from: networks of the space to be evaluated first: published ones, codes, points of runs ("RUN#3"), whole
             fronts ("RUN"), or those of a CSV file with a column `code`.
@@ -155,9 +157,12 @@ def search(
         objectives: metrics to optimise, e.g. "error", "macs"; by default accuracy and latency, or MACs.
         confidence: with what probability bounds on a target's predictions are to be met.
         verify: networks of the front that are measured on the real machine at the end.
-        data: folder of the data an estimator reads; by default the one NAS_DATA names.
+        data: folder of the data an estimator reads; by default the one NAS_DATA names. With a one-shot strategy the
+            images that it trains on; by default the digits of scikit-learn.
+        oneshot: settings of a one-shot strategy, e.g. {"epochs": 20}.
         out: the run directory to make; by default an unused name under runs/.
         on_progress: called after every batch.
+        on_training: called after every step of training of a one-shot strategy.
 
     Raises:
         NasError: unknown names, wrong types, budgets that no network meets, a directory that cannot be written.
@@ -167,12 +172,15 @@ def search(
 
     values = {
         "space": str(space), "target": target, "strategy": strategy, "estimator": estimator,
-        "scheduler": scheduler, "budget": budget, "seed": seed, "confidence": confidence, "verify": verify,
+        "scheduler": scheduler, "seed": seed, "confidence": confidence, "verify": verify,
         "max_latency_ms": max_latency_ms, "max_params": max_params, "max_macs": max_macs,
         "max": dict(max or {}), "min": dict(min or {}), "start_from": tuple(start_from),
         "learn_from": tuple(learn_from), "objectives": tuple(objectives), "data": None if data is None else str(data),
     }  # fmt: skip
-    return run_search(start_search(make_config(values), None if out is None else Path(out)), on_progress)
+    values |= {"budget": budget} if budget is not None else {}
+    values |= {"oneshot": dict(oneshot)} if oneshot is not None else {}
+    run = start_search(make_config(values), None if out is None else Path(out))
+    return run_search(run, on_progress, on_training)
 
 
 def load_run(path: str | PathLike[str]) -> Run:

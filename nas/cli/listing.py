@@ -110,7 +110,11 @@ def _spaces() -> list[dict[str, Any]]:
 
 
 def _strategies() -> list[dict[str, Any]]:
-    return _described("strategies", "strategy")
+    one_shot = [
+        {"strategy": row["strategy"], "description": f"one-shot: {row['description']}"}
+        for row in _described("oneshot_strategies", "strategy")
+    ]
+    return [*_described("strategies", "strategy"), *one_shot]
 
 
 def _estimators() -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nas.cli.console import console, front_table, plain_table, print_json, progress_bar, records
+from nas.cli.supernet import print_training, training_report, training_shown
 from nas.errors import InterruptedSearchError, NoNetworkFoundError
 
 if TYPE_CHECKING:
@@ -26,15 +27,16 @@ def finish(run: Run, as_json: bool, rows: int, preview: bool = False) -> None:
         if preview and not as_json:
             print_preview(run.problem)
             print_plan(run)
-        with progress_bar(run, enabled=not as_json) as on_progress:
-            run_search(run, on_progress)
+        with training_shown(run, not as_json) as on_training, progress_bar(run, enabled=not as_json) as on_progress:
+            run_search(run, on_progress, on_training)
         report = write_report(run)
     except KeyboardInterrupt:
         # A second Ctrl-C must not cut off the sentence that says how to go on.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         kept = len(run.history())
+        so_far = f"{kept} evaluations are kept" if run.config.oneshot is None else "what is trained is kept"
         raise InterruptedSearchError(
-            f"interrupted; {kept} evaluations are kept, continue with: nas resume {shlex.quote(str(run.path))}"
+            f"interrupted; {so_far}, continue with: nas resume {shlex.quote(str(run.path))}"
         ) from None
     found = not run.front.empty
     if as_json:
@@ -48,6 +50,8 @@ def finish(run: Run, as_json: bool, rows: int, preview: bool = False) -> None:
     print_end(run)
     out.print(f"Run       {run.path}  (config.yaml, trials.sqlite, front.csv, front.json)")
     out.print(f"Report    {report}")
+    if run.config.oneshot is not None:
+        out.print(f"Training  {training_report(run, 'ended')}")
     if not found:
         raise NoNetworkFoundError(nothing_found(run))
     point = shlex.quote(f"{run.path}#1")
@@ -72,13 +76,15 @@ def print_preview(problem: Problem) -> None:
     if problem.estimator is not None and problem.about_estimator is not None:
         out.print(f"Accuracy  {problem.estimator.origin}; {problem.about_estimator.note}")
     out.print(ranges_table(problem))
-    if problem.constraints:
-        bounds = map(bound_text, problem.constraints)
+    if preview.constraints:
+        bounds = map(bound_text, preview.constraints)
         n = preview.sampled
         # No success in n draws: the share is below 3/n with 95 % confidence.
         share = f"less than {3 / n:.2%}" if not (preview.feasible or preview.whole) else f"{preview.feasible / n:.1%}"
         basis = "counted" if preview.whole else f"estimated from {n:,} sampled networks"
         out.print(f"Budget    {', '.join(bounds)}: met by {share} of the space, {basis}")
+    if later := [bound_text(bound) for bound in problem.constraints if bound not in preview.constraints]:
+        out.print(f"Budget    {', '.join(later)}: known of a network when it is evaluated")
 
 
 def print_plan(run: Run) -> None:
@@ -95,6 +101,8 @@ def print_plan(run: Run) -> None:
             f"Scheduler {config.scheduler}: after {short} epochs the best are chosen for {problem.full_epochs}; the "
             f"budget is that of {config.budget:,} full trainings, {total:,} epochs"
         )
+    if config.oneshot is not None:
+        print_training(run)
     batches = run.known.batches.tolist()
     for batch, name in enumerate(run.config.learn_from):
         console().print(f"Known     {batches.count(batch):,} results {source_text(name)}; they cost no budget")
@@ -219,7 +227,7 @@ def result_of(run: Run) -> dict[str, Any]:
             "ranges": preview.ranges,
             "exact": sorted(preview.exact),
             "sampled": preview.sampled,
-            "feasible": preview.feasible,
+            "feasible": preview.feasible if preview.constraints == run.problem.constraints else None,
         },
         "origins": {metric: run.problem.origin(metric) for metric in run.problem.metrics},
         "evaluations": len(run.history()),

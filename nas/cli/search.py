@@ -28,7 +28,20 @@ def search(
         str | None,
         typer.Option(help="Accuracy: surrogate (default) or a table, e.g. tabular:nasbench-macro."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of an estimator's data (default: $NAS_DATA).")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="One-shot strategies: images to train on (default: digits). Tables: their folder (default: $NAS_DATA)."
+        ),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="One-shot strategies: epochs that train the supernet.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE",
+            help="One-shot strategies: a setting, e.g. order=2, network.channels=8; see `nas show strategy darts`.",
+        ),
+    ] = None,
     objectives: Annotated[
         str | None, typer.Option(help="Metrics to optimise, e.g. error,macs (default: error and latency or MACs).")
     ] = None,
@@ -76,7 +89,7 @@ def search(
 
     Example: nas search --space mbconv --target pixel4 --max-latency 20ms
     """
-    from nas.search.config import make_config, read_settings, settings_of
+    from nas.search.config import make_config, merged, read_settings, settings_of
     from nas.search.loop import start_search
 
     options = {
@@ -84,8 +97,9 @@ def search(
         "max_params": max_params, "max_macs": max_macs, "budget": budget, "seed": seed, "out": out,
         "start_from": start_from or None, "learn_from": learn_from or None, "max": upper or None, "min": lower or None,
         "data": data, "objectives": objectives, "confidence": confidence, "verify": verify, "scheduler": scheduler,
+        "epochs": epochs, "set": settings or None,
     }  # fmt: skip
-    settings = (read_settings(config) if config is not None else {}) | settings_of(options)
-    folder = settings.pop("out", None)
-    run = start_search(make_config(settings, str(config or "")), Path(folder) if folder is not None else None)
+    fields = merged(read_settings(config) if config is not None else {}, settings_of(options))
+    folder = fields.pop("out", None)
+    run = start_search(make_config(fields, str(config or "")), Path(folder) if folder is not None else None)
     finish(run, as_json, rows, preview=True)

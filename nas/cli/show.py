@@ -14,6 +14,7 @@ from nas.cli.console import console, plain_table, print_json
 from nas.cli.console import fits as fits_on
 from nas.cli.networks import printed_count
 from nas.cli.show_space import show_space
+from nas.cli.show_strategy import show_strategy
 from nas.cli.show_target import show_target
 from nas.errors import NasError
 
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
 
 def show(
     what: Annotated[
-        str, typer.Argument(help="RUN, RUN#3, a space or space file, a published network, a code, or `target`.")
+        str,
+        typer.Argument(help="RUN, RUN#3, a space or space file, a published network, a code, `target` or `strategy`."),
     ],
-    name: Annotated[str | None, typer.Argument(help="The target's name or profile folder, after `target`.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="After `target` its name or profile folder, after `strategy` its name.")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="Predict latency on this target.")] = None,
     blocks: Annotated[bool, typer.Option("--blocks", help="Every block of a network, equal ones not folded.")] = False,
     rows: Annotated[int, typer.Option(help="Points of a front to print.", min=2)] = 20,
@@ -53,6 +57,9 @@ def show(
 
     if what == "target" and name is not None:
         show_target(name, out, as_json)
+        return
+    if what == "strategy" and name is not None:
+        show_strategy(name, as_json)
         return
     if name is not None or out is not None:
         raise NasError(f"{name or '--out'} goes with `nas show target NAME` only")

@@ -72,6 +72,21 @@ class Estimator(ABC):
         """
         return ()
 
+    def limits(self, metric: str) -> tuple[float, float] | None:
+        """Return what the values of one metric cannot be below or above; None where that is unknown.
+
+        Needed of every metric that is optimised where an evaluation takes more than microseconds, because the range
+        that is searched cannot be sampled then.
+        """
+        return None
+
+    def check_ready(self) -> None:  # noqa: B027 (nothing to find, by default)
+        """Make sure, before a search begins, that evaluations find what they need.
+
+        Raises:
+            NasError: they would not.
+        """
+
     def origin_of(self, metric: str) -> Origin:
         """Say whether the values of one metric are measured, predicted or published."""
         return self.origin

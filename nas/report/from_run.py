@@ -13,6 +13,7 @@ import pandas as pd
 from nas.report import html
 from nas.search.metrics import METRICS
 from nas.search.network_csv import is_csv
+from nas.search.oneshot_settings import changed_settings
 from nas.search.problem import Problem
 from nas.search.run import Run
 from nas.search.spending import spent_text
@@ -93,11 +94,13 @@ def command(run: Run) -> str:
     words += ["--target", config.target] if config.target else []
     words += ["--confidence", f"{config.confidence:.10g}"] if config.confidence else []
     words += ["--verify", str(config.verify)] if config.verify else []
-    words += ["--estimator", config.estimator]
+    words += ["--estimator", config.estimator] if config.oneshot is None else []
     words += ["--data", config.data] if config.data else []
     words += ["--objectives", ",".join(config.objectives)] if config.objectives else []
     words += ["--scheduler", config.scheduler] if config.scheduler != "none" else []
     words += ["--strategy", config.strategy, "--budget", str(config.budget), "--seed", str(config.seed)]
+    for key, value in changed_settings(config).items():
+        words += ["--set", f"{key}={value}"]
     words += ["--max-latency", f"{config.max_latency_ms:g}ms"] if config.max_latency_ms else []
     words += ["--max-params", f"{config.max_params:.10g}"] if config.max_params else []
     words += ["--max-macs", f"{config.max_macs:.10g}"] if config.max_macs else []

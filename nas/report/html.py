@@ -7,19 +7,17 @@ the data; this module knows nothing of spaces, devices or torch. Layout, style a
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import hashlib
 import html
-import json
 import math
 import numbers
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from string import Template
 from typing import Any, Literal
+
+from nas.report.assets import asset, content_policy, embed, plotly_script, script_text
 
 SCRIPTS = ("plots.js", "network.js", "tables.js", "report.js")
 
@@ -184,20 +182,14 @@ class ReportData:
 
 def render(data: ReportData) -> str:
     """The report as one HTML document (about 5 MB, nearly all of it plotly.js), to be written as UTF-8."""
-    from plotly.offline import get_plotlyjs
-
     _check(data)
-    plotly, script = _script(get_plotlyjs()), _script("".join(map(_asset, SCRIPTS)))
-    policy = (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data: blob:; style-src 'unsafe-inline'; "
-        f"script-src {_digest(plotly)} {_digest(script)}"
-    )
-    return Template(_asset("template.html")).substitute(
-        policy=policy,
+    plotly, script = plotly_script(), script_text("".join(map(asset, SCRIPTS)))
+    return Template(asset("template.html")).substitute(
+        policy=content_policy(plotly, script),
         title=html.escape(data.run.name),
         command=html.escape(data.run.command),
-        css=_asset("report.css"),
-        data=_embed(_plain(data)),
+        css=asset("report.css"),
+        data=embed(_plain(data)),
         plotly=plotly,
         script=script,
     )
@@ -231,22 +223,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence):
         return [_plain(item) for item in value]
     raise TypeError(f"a report holds numbers, texts, lists and mappings, got {type(value).__name__}: {value!r}")
-
-
-def _embed(value: Any) -> str:
-    """JSON that cannot end its <script> element or open a comment: ASCII only, without <, > and &."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _script(text: str) -> str:
-    """Code as the HTML parser will hand it to the engine, so that its digest is the one that the policy allows."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _digest(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-
-
-def _asset(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")

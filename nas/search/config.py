@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nas.errors import NasError, suggestion
 from nas.plain_yaml import load_yaml
+from nas.search.oneshot_settings import parse_settings
 from nas.search.quantities import parse_bounds, parse_quantity
 
 #: configuration keys whose values carry a unit, and the field each fills
@@ -28,7 +29,8 @@ class SearchConfig(BaseModel):
         space_declaration: the content of the space file, so that a run can go on when the file is gone.
         scheduler: says how long each network is trained; `none`: fully.
         estimator: a registered name, or `name:argument` where it takes one.
-        data: folder of the data an estimator reads; None: the one it finds itself.
+        data: folder of the data an estimator reads; None: the one it finds itself. With a one-shot strategy the images
+            that it trains on; None: "digits".
         objectives: metrics to optimise; none: accuracy and latency on the target, or MACs without a target.
         max, min: upper and lower bounds by metric, in the metric's own unit; `max_latency_ms`, `max_params` and
             `max_macs` are short for the upper bounds that are asked for most.
@@ -36,8 +38,10 @@ class SearchConfig(BaseModel):
         learn_from: runs and CSV files whose results are known beforehand; a run keeps a copy of those results.
         confidence: with what probability bounds on a target's predictions are to be met; None: the prediction is.
         verify: networks of the front to be measured on this machine when the search has ended.
+        oneshot: settings of a one-shot strategy; None for a black-box one. In the configuration of a run all of them.
         budget: networks evaluated, those of `start_from` included, those known by `learn_from` not;
-            with a scheduler as many epochs as that many full trainings take.
+            with a scheduler as many epochs as that many full trainings take, with a one-shot strategy networks judged
+            with the shared weights when these are trained.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -63,6 +67,7 @@ class SearchConfig(BaseModel):
     start_from: tuple[str, ...] = Field(default=(), strict=False)
     learn_from: tuple[str, ...] = Field(default=(), strict=False)
     space_declaration: dict[str, Any] | None = None
+    oneshot: dict[str, Any] | None = None
 
     @property
     def upper_bounds(self) -> dict[str, float]:
@@ -116,9 +121,12 @@ def settings_of(values: Mapping[str, Any], origin: str = "") -> dict[str, Any]:
         NasError: an unknown key (with the nearest valid one), or a bad quantity.
     """
     where = f"{origin}: " if origin else ""
-    known = (set(SearchConfig.model_fields) - {"space_declaration"}) | set(_WITH_UNIT) | {"out"}
+    known = (set(SearchConfig.model_fields) - {"space_declaration"}) | set(_WITH_UNIT) | {"out", "epochs", "set"}
     settings: dict[str, Any] = {}
+    oneshot = _oneshot_of(values, where)
     for key, value in values.items():
+        if key in ("epochs", "set", "oneshot"):
+            continue
         if key not in known:
             raise NasError(f"{where}unknown key {key!r}{suggestion(str(key), known)}")
         if key == "out" and not isinstance(value, str | Path | None):
@@ -134,7 +142,28 @@ def settings_of(values: Mapping[str, Any], origin: str = "") -> dict[str, Any]:
         if value is not None:
             field = _WITH_UNIT.get(key, key)
             settings[field] = parse_quantity(key, value, where) if key in _WITH_UNIT else value
+    return settings | ({"oneshot": oneshot} if oneshot else {})
+
+
+def _oneshot_of(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the settings of a one-shot strategy: those of `oneshot`, of `set` (KEY=VALUE) and of `epochs`."""
+    given, texts = values.get("oneshot") or {}, values.get("set") or []
+    if not isinstance(given, Mapping):
+        raise NasError(f"{where}oneshot is {given!r}, expected settings such as {{epochs: 20}}")
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise NasError(f"{where}set is {texts!r}, expected texts KEY=VALUE")
+    settings = dict(given) | parse_settings(texts)
+    if values.get("epochs") is not None:
+        settings["epochs"] = values["epochs"]
     return settings
+
+
+def merged(file: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a file with those of options over them; settings of a one-shot strategy one by one."""
+    both = {**file, **options}
+    if "oneshot" in file and "oneshot" in options:
+        both["oneshot"] = {**file["oneshot"], **options["oneshot"]}
+    return both
 
 
 def read_settings(path: Path) -> dict[str, Any]:

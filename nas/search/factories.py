@@ -10,6 +10,7 @@ from nas.errors import NasError
 from nas.estimators.tabular import TabularEstimator, benchmark_names
 from nas.schedulers.base import FewFidelitiesError, Scheduler
 from nas.search.config import SearchConfig
+from nas.search.oneshot import Propose, selection_strategy
 from nas.search.problem import Problem
 from nas.strategies.base import Costs, Strategy
 
@@ -32,8 +33,11 @@ def make_strategy(name: str, problem: Problem, seed: int, budget: int, costs: Co
     return factory(problem.space, problem.objectives, problem.constraints, seed, costs or problem.costs, **taken)
 
 
-def make_scheduler(config: SearchConfig, problem: Problem) -> Scheduler:
+def make_scheduler(config: SearchConfig, problem: Problem, propose: Propose | None = None) -> Scheduler:
     """Return a fresh scheduler around fresh strategies, as a configuration names them.
+
+    Args:
+        propose: of a trained one-shot strategy; see `selection_strategy`.
 
     Raises:
         NasError: an unknown name, a strategy or a scheduler that cannot be used on the problem, or a budget within
@@ -42,6 +46,8 @@ def make_scheduler(config: SearchConfig, problem: Problem) -> Scheduler:
     factory: Callable[..., Scheduler] = registry.load("schedulers", config.scheduler)
 
     def strategy(seed: int) -> Strategy:
+        if config.oneshot is not None:
+            return selection_strategy(config, problem, seed, propose)
         return make_strategy(config.strategy, problem, seed, config.budget)
 
     try:

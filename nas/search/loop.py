@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from nas.errors import NasError
 from nas.search.config import SearchConfig
 from nas.search.device import lasting_names
 from nas.search.factories import make_scheduler
-from nas.search.problem import Problem
+from nas.search.oneshot import make_fit, problem_of, proposals_of, supernet_record, with_settings
 from nas.search.run import Run
 from nas.search.seeds import seed_codes
 from nas.search.spaces import with_declaration
@@ -21,6 +22,10 @@ from nas.search.store import FULL
 from nas.search.verify import check_verifiable, verify_front
 from nas.search.warm_start import known_results
 from nas.space import Codes
+from nas.supernet.record import FOLDER, read_supernet_record
+
+if TYPE_CHECKING:
+    from nas.strategies.oneshot.fit import FitProgress
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+OnTraining = Callable[["FitProgress"], None]
 
 
 def start_search(config: SearchConfig, out: Path | None = None) -> Run:
@@ -53,8 +59,9 @@ def start_search(config: SearchConfig, out: Path | None = None) -> Run:
         NasError: unknown names, a space without accuracy, networks to start from that are not in the space or more
             than the budget, results of another problem, bounds that cannot be met, a directory that cannot be written.
     """
-    config = with_declaration(config)
-    problem = Problem.from_config(config)
+    config = with_settings(with_declaration(config))
+    supernet = supernet_record(config) if config.oneshot is not None else None
+    problem = problem_of(config, record=supernet)
     problem.check_accuracy()
     if config.verify:
         check_verifiable(problem)
@@ -70,17 +77,20 @@ def start_search(config: SearchConfig, out: Path | None = None) -> Run:
             f"a budget of {config.budget} does not cover the {len(config.start_from)} networks to start from; "
             f"raise it to at least {seeds_cost}"
         )
+    if supernet is not None:
+        make_fit(config, problem, supernet, Path())  # what cannot be trained is said before there is a directory
     if known and config.scheduler != "none":
         raise NasError(
             f"what is known beforehand is of full training, and --scheduler {config.scheduler} begins with shorter "
             "ones; use --start-from instead of --learn-from, or no scheduler"
         )
-    return Run.create(config, problem, out, known, scheduler.reason)
+    return Run.create(config, problem, out, known, scheduler.reason, supernet)
 
 
-def run_search(run: Run, on_progress: OnProgress | None = None) -> Run:
+def run_search(run: Run, on_progress: OnProgress | None = None, on_training: OnTraining | None = None) -> Run:
     """Bring a run to its budget from wherever it stands, then write its front and measure what is to be verified.
 
+    A one-shot search trains its supernet first, and judges networks when that is done.
     What was known before is told first. The networks to start from are the first batch, whatever the strategy. The
     recorded history is told to a fresh scheduler batch by batch, so a resumed run proposes exactly what it would have
     proposed without the interruption.
@@ -90,7 +100,13 @@ def run_search(run: Run, on_progress: OnProgress | None = None) -> Run:
     """
     run.check_reproducible()
     problem, config = run.problem, run.config
-    scheduler, archive = make_scheduler(config, problem), run.archive()
+    propose = None
+    if config.oneshot is not None:
+        folder = run.path / FOLDER
+        training = make_fit(config, problem, read_supernet_record(folder), folder)
+        training.run(on_training)
+        propose = proposals_of(training.strategy)
+    scheduler, archive = make_scheduler(config, problem, propose), run.archive()
     if scheduler.reason != run.record.reason:
         raise NasError(
             f"{config.strategy} now chooses otherwise than when {run.path} began ({scheduler.reason or 'no choice'}; "

@@ -84,6 +84,7 @@ METRICS = _Metrics(
     (metric.name, metric)
     for metric in (
         Metric("top1", "top-1", "%", larger_is_better=True),
+        Metric("oneshot_top1", "one-shot top-1", "%", larger_is_better=True),
         Metric("latency_ms", "latency", "ms"),
         Metric("macs", "MACs", "M", 1e6, 1),
         Metric("params", "params", "M", 1e6, 2),
@@ -101,8 +102,12 @@ def objective_of(name: str, known: Sequence[str] | None = None) -> Objective:
     """
     metric = "top1" if name == "error" else name
     if known is not None and metric not in known:
-        raise NasError(f"unknown objective {name!r}{suggestion(name, [*known, 'error'])}")
+        raise NasError(f"unknown objective {name!r}{suggestion(name, _with_error(known))}")
     return Objective(metric, maximise=METRICS[metric].larger_is_better)
+
+
+def _with_error(known: Sequence[str]) -> list[str]:
+    return [*known, *(["error"] if "top1" in known else [])]
 
 
 def constraint_of(name: str, bound: float, known: Sequence[str], upper: bool) -> Constraint:

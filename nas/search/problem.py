@@ -34,15 +34,17 @@ class Preview:
     Args:
         size: number of distinct networks.
         sampled: networks drawn uniformly to describe the rest; all of them where the space is no larger.
-        ranges: for each metric minimum, median and maximum.
+        ranges: for each metric minimum, median and maximum; without accuracies that take long to evaluate.
         exact: metrics whose minimum and maximum hold for the whole space, not for the sample alone.
-        feasible: how many of the sampled networks meet all constraints.
+        constraints: the bounds on metrics that are known of the sample.
+        feasible: how many of the sampled networks meet these.
     """
 
     size: int
     sampled: int
     ranges: dict[str, tuple[float, float, float]]
     exact: frozenset[str]
+    constraints: tuple[Constraint, ...]
     feasible: int
 
     @property
@@ -62,8 +64,8 @@ class Problem:
     targets: tuple[Target, ...] = ()
 
     @classmethod
-    def from_config(cls, config: SearchConfig) -> Problem:
-        """Look everything up by name.
+    def from_config(cls, config: SearchConfig, estimator: Estimator | None = None) -> Problem:
+        """Look everything up by name; `estimator` stands for the one that is named, with its data.
 
         By default accuracy is maximised, and the main quantity of each target (without target: MACs) minimised.
 
@@ -71,10 +73,10 @@ class Problem:
             NasError: an unknown name, a latency budget without a target, or a space the estimator cannot be used on or
                 the target knows nothing of.
         """
-        registry.load("strategies", config.strategy)
-        estimator: Estimator = registry.load("estimators", config.estimator)()
-        if config.data is not None:
-            estimator = estimator.reading(Path(config.data))
+        if config.oneshot is None:
+            registry.load("strategies", config.strategy)
+        if estimator is None:
+            estimator = _estimator_of(config)
         space = estimator.space_of(space_of(config))
         targets = targets_of(config.target)
         bounds = _bounds_on_all(config, targets)
@@ -195,30 +197,53 @@ class Problem:
         ranges = {
             name: (float(metrics[name].min()), float(metrics[name].median()), float(metrics[name].max()))
             for name in self.metrics
+            if name in metrics
         }
         exact = set(self.bounds) if self.space.bounds_attained else set()
         for name in exact:
             low, high = self.bounds[name]
             ranges[name] = (low, ranges[name][1], high)
         if len(metrics) == self.space.size:
-            exact = set(self.metrics)
-        feasible = int((violation(metrics, self.constraints) == 0).sum())
-        return Preview(self.space.size, len(metrics), ranges, frozenset(exact), feasible)
+            exact = set(ranges)
+        constraints = tuple(constraint for constraint in self.constraints if constraint.metric in metrics)
+        feasible = int((violation(metrics, constraints) == 0).sum())
+        return Preview(self.space.size, len(metrics), ranges, frozenset(exact), constraints, feasible)
 
     @cached_property
     def _sample_metrics(self) -> pd.DataFrame:
+        """What is known of a sample for nothing: costs, and accuracies that take microseconds."""
+        evaluate = self.evaluate if self.estimator is None or self.estimator.cost_hint == "µs" else self.costs
         if self.space.size <= PREVIEW_SAMPLE:
-            return self.evaluate(self.space.all_codes())
-        return self.evaluate(self.space.sample(PREVIEW_SAMPLE, np.random.default_rng(0)))
+            return evaluate(self.space.all_codes())
+        return evaluate(self.space.sample(PREVIEW_SAMPLE, np.random.default_rng(0)))
 
     def box(self) -> Box:
-        """Return the range of each objective that hypervolume is measured in, the same for every seed."""
-        sampled = losses(self._sample_metrics, self.objectives)
-        low, high = np.nanmin(sampled, axis=0), np.nanmax(sampled, axis=0)
-        for m, objective in enumerate(self.objectives):
-            if objective.metric in self.bounds:
-                low[m], high[m] = self.bounds[objective.metric]
-        return Box(tuple(map(float, low)), tuple(map(float, high)))
+        """Return the range of each objective that hypervolume is measured in, the same for every seed.
+
+        Raises:
+            NasError: nothing is known of an objective before networks are evaluated.
+        """
+        ends = np.array([self._ends(objective) for objective in self.objectives])
+        return Box(tuple(map(float, ends[:, 0])), tuple(map(float, ends[:, 1])))
+
+    def _ends(self, objective: Objective) -> tuple[float, float]:
+        """The least and the greatest loss by an objective, of the space or of a sample of it."""
+        name, metrics = objective.metric, self._sample_metrics
+        if name in self.bounds:
+            return self.bounds[name]
+        if name not in metrics:
+            limits = self._limits(name)
+            if limits is None:
+                raise NasError(
+                    f"the range of {name} is not known: it takes too long to evaluate a sample of {self.space.name}, "
+                    "and the accuracy estimator says no limits (Estimator.limits)"
+                )
+            metrics = pd.DataFrame({name: limits})
+        sampled = losses(metrics, [objective])
+        return float(np.nanmin(sampled)), float(np.nanmax(sampled))
+
+    def _limits(self, metric: str) -> tuple[float, float] | None:
+        return None if self.estimator is None else self.estimator.limits(metric)
 
     def check_accuracy(self) -> None:
         """Refuse a space on which the estimator says nothing.
@@ -234,6 +259,8 @@ class Problem:
                 f"a search needs an accuracy estimate: {error}; spaces that have one: {covered}; tables of trained "
                 "networks: `nas list benchmarks`; an estimator of your own is found by the entry point nas.estimators"
             ) from None
+        if self.estimator is not None:
+            self.estimator.check_ready()
 
     def check_feasible(self) -> None:
         """Refuse bounds of which it is known beforehand that no network of the space meets them.
@@ -246,11 +273,11 @@ class Problem:
             if reachable is not None and constraint.sign * reachable > constraint.sign * constraint.bound:
                 raise NasError(self._out_of_reach(constraint, reachable))
         if self.preview.whole and not self.preview.feasible:
-            metrics = self._sample_metrics
+            metrics, known = self._sample_metrics, self.preview.constraints
             metrics = metrics.assign(code=self.space.format(self.space.all_codes()))
             raise NasError(
-                f"no network of {self.space.name} meets all bounds ({', '.join(map(bound_text, self.constraints))}), "
-                f"though each alone can be met; {nearest_text(metrics, self.constraints)}"
+                f"no network of {self.space.name} meets all bounds ({', '.join(map(bound_text, known))}), "
+                f"though each alone can be met; {nearest_text(metrics, known)}"
             )
 
     def _reachable(self, constraint: Constraint) -> float | None:
@@ -261,6 +288,9 @@ class Problem:
             name = METRICS[name].of
         if name in self.bounds:
             return self.bounds[name][0 if upper else 1]
+        if name not in self._sample_metrics:
+            limits = self._limits(name)
+            return None if limits is None else limits[0 if upper else 1]
         if self.preview.whole:
             values = self._sample_metrics[name]
             return float(values.min() if upper else values.max())
@@ -284,6 +314,11 @@ class Problem:
             f"{metric.label} of at least {bound} is above the largest in {self.space.name}{on} ({reached}); "
             f"lower it to at most {reached}"
         )
+
+
+def _estimator_of(config: SearchConfig) -> Estimator:
+    estimator: Estimator = registry.load("estimators", config.estimator)()
+    return estimator if config.data is None else estimator.reading(Path(config.data))
 
 
 def _bounds_on_all(config: SearchConfig, targets: tuple[Target, ...]) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -25,9 +24,11 @@ from nas.errors import NasError
 from nas.plain_yaml import load_yaml
 from nas.search.config import SearchConfig
 from nas.search.metrics import METRICS
+from nas.search.oneshot import problem_of
 from nas.search.problem import Problem
 from nas.search.store import FULL, History, RunStore
 from nas.space import Codes, SearchSpace
+from nas.supernet.record import FOLDER, SupernetRecord, space_digest, write_supernet_record
 
 RUNS = Path("runs")
 #: the file that is written last, when a search has ended
@@ -68,12 +69,14 @@ class Run:
         path: Path | None = None,
         known: Sequence[tuple[Codes, pd.DataFrame]] = (),
         reason: str = "",
+        supernet: SupernetRecord | None = None,
     ) -> Run:
         """Make a new run directory: `path`, or an unused name under runs/. Appears whole or not at all.
 
         Args:
             known: for each of `config.learn_from` the codes and metrics it gives.
             reason: why this strategy, where another one chose it.
+            supernet: what a one-shot strategy is to train.
 
         Raises:
             NasError: `path` exists, or cannot be written.
@@ -98,11 +101,14 @@ class Run:
                 RunStore(draft / "trials.sqlite").create()
                 if known:
                     _keep_known(RunStore(draft / "known.sqlite"), problem.space, known)
+                if supernet is not None:
+                    write_supernet_record(draft / FOLDER, supernet)
                 draft.rename(final)
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise
-        return cls(final, record, problem)
+        # The problem of a one-shot run judges with weights that lie in its directory.
+        return cls(final, record, problem if supernet is None else None)
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -129,7 +135,7 @@ class Run:
 
     @cached_property
     def problem(self) -> Problem:
-        return Problem.from_config(self.config)
+        return problem_of(self.config, self.path)
 
     def check_reproducible(self) -> None:
         """Refuse to continue in another space or with other fitted models than the run began with.
@@ -317,7 +323,7 @@ class Archive:
 
 def model_digests(problem: Problem) -> dict[str, str]:
     """Return the SHA-256 of the space of a problem and of each fitted model that its metrics come from."""
-    digests = {"space": _space_digest(problem.space)}
+    digests = {"space": space_digest(problem.space)}
     if problem.about_estimator is not None:
         digests["estimator"] = problem.about_estimator.digest
     for device in problem.devices:
@@ -338,13 +344,6 @@ def _keep_known(store: RunStore, space: SearchSpace, known: Sequence[tuple[Codes
     for batch, (codes, metrics) in enumerate(known):
         store.append(first, batch, space.format(codes), codes, metrics.reindex(columns=names))
         first += len(codes)
-
-
-def _space_digest(space: SearchSpace) -> str:
-    """SHA-256 of the decisions and of the networks that the first and the last choice of each give."""
-    ends = np.array([[0] * len(space.decisions), [len(d.choices) - 1 for d in space.decisions]], dtype=np.int8)
-    networks = [space.spec(code) for code in space.canonical(ends)]
-    return hashlib.sha256(repr((space.decisions, networks)).encode()).hexdigest()
 
 
 def _free_path(config: SearchConfig) -> Path:

@@ -116,6 +116,13 @@ class ResidualSpace(SearchSpace):
 
     @cached_property
     def vocabulary(self) -> BlockVocabulary:
+        return self._vocabulary(lambda network: network)
+
+    def scaled_vocabulary(self, width: float) -> BlockVocabulary:
+        return self._vocabulary(lambda network: network.scale(width=width))
+
+    def _vocabulary(self, scaled: Callable[[ResidualNetwork], ResidualNetwork]) -> BlockVocabulary:
+        """Return the blocks of networks after a function has changed them."""
         columns = [self._column[field] for field in _BLOCK]
         counts = [len(self.decisions[column].choices) for column in columns]
         settings = np.zeros((int(np.prod(counts)), len(self.decisions)), dtype=np.int8)
@@ -134,7 +141,7 @@ class ResidualSpace(SearchSpace):
         @cache
         def network(design: int, *chosen: int) -> ResidualNetwork:
             changes: dict[str, Any] = {_AROUND[i]: values[i][choice] for i, choice in enumerate(chosen)}
-            return replace(designed[design], **changes)
+            return scaled(replace(designed[design], **changes))
 
         def settled_by(count: int) -> tuple[list[int], list[int]]:
             """The design and the first `count` of what is around it: positions, and numbers of choices."""

@@ -52,6 +52,14 @@ class SearchSpace(ABC):
     def vocabulary(self) -> BlockVocabulary:
         """The blocks that can occur, and the mapping from codes to them."""
 
+    def scaled_vocabulary(self, width: float) -> BlockVocabulary:
+        """Return the vocabulary of networks × `width`, as `NetworkSpec.scale` has them; its groups are as here.
+
+        Raises:
+            NasError: the space does not say, or some such network is impossible.
+        """
+        raise NasError(f"{self.name} does not say which blocks its networks have at another width")
+
     @abstractmethod
     def spec(self, code: npt.ArrayLike | Architecture | str, **overrides: Any) -> NetworkSpec:
         """Return the network of a code; `overrides` replace fields of the spec, e.g. `resolution=192`."""

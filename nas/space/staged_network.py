@@ -66,6 +66,10 @@ class LayerSpec:
                 if item.name not in known:
                     object.__setattr__(self, item.name, item.default)
 
+    def widened(self, width: float) -> LayerSpec:
+        """Return the layer with its channels × `width`, rounded to 8; one without channels of its own as it is."""
+        return replace(self, channels=round_channels(self.channels * width)) if self.channels else self
+
     def __str__(self) -> str:
         parts = [self.kind]
         for letter, token in BLOCK_TYPES.get(self.kind, {}).items():
@@ -288,10 +292,7 @@ class StagedNetwork(NetworkSpec):
         check_multipliers(depth, width)
 
         def widen(layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
-            return tuple(
-                replace(layer, channels=round_channels(layer.channels * width)) if layer.channels else layer
-                for layer in layers
-            )
+            return tuple(layer.widened(width) for layer in layers)
 
         def deepen(layers: tuple[LayerSpec, ...]) -> tuple[LayerSpec, ...]:
             count = scaled_depth(len(layers), depth)

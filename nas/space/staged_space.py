@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from nas.errors import NasError
 from nas.space.block import Block
 from nas.space.decision import Choice, Condition, Decision
-from nas.space.network import NetworkSpec
+from nas.space.network import NetworkSpec, check_multipliers, round_channels
 from nas.space.space import Architecture, SearchSpace
 from nas.space.stage_choices import Stage
 from nas.space.staged_network import LayerSpec, StagedNetwork
@@ -129,16 +129,26 @@ class StagedSpace(SearchSpace):
 
     @cached_property
     def vocabulary(self) -> BlockVocabulary:
+        return self._vocabulary(lambda layer: layer, lambda channels: channels)
+
+    def scaled_vocabulary(self, width: float) -> BlockVocabulary:
+        check_multipliers(1, width)
+        return self._vocabulary(lambda layer: layer.widened(width), lambda channels: round_channels(channels * width))
+
+    def _vocabulary(
+        self, layer_of: Callable[[LayerSpec], LayerSpec], width_of: Callable[[int], int]
+    ) -> BlockVocabulary:  # fmt: skip
+        """Return the blocks of networks whose layers, and channels between layers, are as the functions have them."""
         builder = VocabularyBuilder()
         position = {decision.name: i for i, decision in enumerate(self.decisions)}
         # Few of the layers differ, and a table repeats them many times.
         resolve = cache(self._skeleton.resolve)
 
         def blocks_of(run: _Run, chosen: Mapping[str, Choice]) -> Iterator[Block]:
-            channels = run.width.of(chosen)
+            channels = run.width.of(chosen) if run is self._runs[0] else width_of(run.width.of(chosen))
             size = run.sizes[int(chosen.get("resolution", self._skeleton.resolution))]
             for layer in run.stage.layers_of(run.layers, chosen):
-                block = resolve(layer, channels, size)
+                block = resolve(layer_of(layer), channels, size)
                 channels, size = block.out_channels, block.out_size
                 yield block
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,18 @@ class Choice(NamedTuple):
 
     indices: tuple[int, ...]
     probabilities: Tensor | None
+
+
+class Choices(list[Choice]):
+    """The choices of all decisions in one forward pass.
+
+    Attributes:
+        memo: what has been made of them, so that equal places of a network need not do it again.
+    """
+
+    def __init__(self, choices: Iterable[Choice]):
+        super().__init__(choices)
+        self.memo: dict[object, Any] = {}
 
 
 class Lookup:

@@ -9,11 +9,72 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from nas.errors import NasError
-from nas.supernet.elastic_anatomy import Anatomy, Place, Step
-from nas.supernet.elastic_choice import Choice, Lookup
-from nas.supernet.elastic_mixture import Mixture, conditional, fitted, total_of, weighed
-from nas.supernet.elastic_steps import Plan, run
+from nas.supernet.elastic_anatomy import Anatomy, Piece, Place, Step
+from nas.supernet.elastic_choice import Choices, Lookup
+from nas.supernet.elastic_mixture import conditional, fitted, total_of, weighed
+from nas.supernet.elastic_steps import Mixed, Plan, run
 from nas.supernet.elastic_weights import Shared, shared_weights
+
+
+class Design:
+    """What can stand in a place, apart from the weights; places that look the same have one in common.
+
+    Args:
+        anatomies: the blocks.
+        lookup: which of them the decisions choose.
+    """
+
+    #: how many sets of blocks are remembered
+    KEPT = 256
+
+    def __init__(self, anatomies: Sequence[Anatomy], lookup: Lookup):
+        self._lookup = lookup
+        groups: dict[tuple[object, ...], list[Anatomy]] = {}
+        for own in anatomies:
+            groups.setdefault(own.signature, []).append(own)
+        #: for each operation its blocks, those of one signature (see `Anatomy.signature`)
+        self.operations = list(groups.values())
+        places = {own: (i, j) for i, members in enumerate(self.operations) for j, own in enumerate(members)}
+        self._places = [places[own] for own in anatomies]
+        self._plans: dict[tuple[int, tuple[int, ...]], Plan] = {}
+
+    def mixed(self, choices: Choices) -> list[tuple[int, Mixed, Tensor | None]]:
+        """Return the operations that may be drawn, with the shares of their blocks and the probability of each.
+
+        That is None for the only one.
+        """
+        if self not in choices.memo:
+            choices.memo[self] = self._mixed(choices)
+        found: list[tuple[int, Mixed, Tensor | None]] = choices.memo[self]
+        return found
+
+    def _mixed(self, choices: Choices) -> list[tuple[int, Mixed, Tensor | None]]:
+        entries, probabilities = self._lookup.distribution(choices)
+        if probabilities is None:
+            operation, block = self._places[entries[0]]
+            return [(operation, self._plan(operation, (block,)).mixed(None), None)]
+        found: dict[int, list[int]] = {}
+        for i, entry in enumerate(entries):
+            found.setdefault(self._places[entry][0], []).append(i)
+        mixtures: list[tuple[int, Mixed, Tensor | None]] = []
+        for operation, members in found.items():
+            shares, whole = conditional(probabilities[members])
+            blocks = tuple(self._places[entries[i]][1] for i in members)
+            mixtures.append((operation, self._plan(operation, blocks).mixed(shares), whole))
+        return mixtures
+
+    def _plan(self, operation: int, blocks: tuple[int, ...]) -> Plan:
+        key = operation, blocks
+        if key not in self._plans:
+            if len(self._plans) >= self.KEPT:
+                self._plans.clear()
+            self._plans[key] = Plan.of([self.operations[operation][block] for block in blocks])
+        return self._plans[key]
+
+    def certain(self, choices: Choices) -> tuple[int, int]:
+        """Return the operation that choices, all certain, put here, and which of its blocks."""
+        (entry,), _ = self._lookup.distribution(choices)
+        return self._places[entry]
 
 
 class Operation(nn.Module):
@@ -24,38 +85,29 @@ class Operation(nn.Module):
         transforms: smaller kernels pass through trained matrices.
     """
 
-    #: how many sets of blocks are remembered
-    KEPT = 256
-
     def __init__(self, anatomies: Sequence[Anatomy], transforms: bool):
         super().__init__()
-        self.anatomies = tuple(anatomies)
+        self.anatomies = anatomies
         self._shared: dict[Step, Shared] = {}
-        for step in sorted({step for anatomy in anatomies for step, _ in anatomy.steps}):
-            weights = shared_weights(step, anatomies, transforms)
+        pieces: dict[Step, dict[Piece, None]] = {}
+        for anatomy in anatomies:
+            for step, piece in anatomy.steps:
+                pieces.setdefault(step, {})[piece] = None
+        for step in sorted(pieces):
+            weights = shared_weights(step, list(pieces[step]), anatomies[0].norm_eps, transforms)
             if weights is not None:
                 self._shared[step] = weights
                 self.add_module(str(step), weights)
-        self._plans: dict[tuple[int, ...], Plan] = {}
 
-    def forward(self, x: Tensor, blocks: tuple[int, ...], shares: Tensor | None) -> Tensor:
-        """Return the output of some of the blocks at once, shares float[blocks] of each; of the only one for None."""
-        plan = self._plan(blocks)
+    def forward(self, x: Tensor, plan: Mixed) -> Tensor:
+        """Return the output of some of the blocks at once, as much of each as its share."""
         x = fitted(x, plan.inputs)
-        y = run(plan, Place.BODY, x, shares, self.training)
+        y = run(plan, self._shared, Place.BODY, x, self.training)
         if plan.has(Place.SHORTCUT):
-            y = y + run(plan, Place.SHORTCUT, x, shares, self.training)
-        identity = Mixture(plan.identity, shares, x).split(lambda value: value.channels == 1)
-        if True in identity:
-            y = y + weighed(fitted(x, y.shape[1]), identity[True])
-        return run(plan, Place.SUM, y, shares, self.training)
-
-    def _plan(self, blocks: tuple[int, ...]) -> Plan:
-        if blocks not in self._plans:
-            if len(self._plans) >= self.KEPT:
-                self._plans.clear()
-            self._plans[blocks] = Plan.of([self.anatomies[block] for block in blocks], self._shared)
-        return self._plans[blocks]
+            y = y + run(plan, self._shared, Place.SHORTCUT, x, self.training)
+        if True in plan.identity:
+            y = y + weighed(fitted(x, y.shape[1]), plan.identity[True])
+        return run(plan, self._shared, Place.SUM, y, self.training)
 
     def state(self, block: int) -> Iterator[tuple[str, Tensor]]:
         """Yield the parameters and buffers of a block in order, each with the last part of its name."""
@@ -65,59 +117,36 @@ class Operation(nn.Module):
 
 
 class ElasticLayer(nn.Module):
-    """One place in the network: the blocks that can stand there, and the decisions that settle which does.
+    """One place in the network, with the weights of what can stand there.
 
     Args:
-        lookup: which of `anatomies` the decisions choose.
         depth: position of the decision whether there is a block at all, and for each of its choices whether there is;
             None where there always is.
     """
 
-    def __init__(
-        self,
-        anatomies: Sequence[Anatomy],
-        lookup: Lookup,
-        depth: tuple[int, npt.NDArray[np.bool_]] | None,
-        transforms: bool,
-    ):
+    def __init__(self, design: Design, depth: tuple[int, npt.NDArray[np.bool_]] | None, transforms: bool):
         super().__init__()
-        self.lookup = lookup
+        self.design = design
         self.depth = depth
-        groups: dict[tuple[object, ...], list[Anatomy]] = {}
-        for own in anatomies:
-            groups.setdefault(own.signature, []).append(own)
-        #: for every anatomy its operation, and its place among the blocks of that
-        places = {own: (i, j) for i, members in enumerate(groups.values()) for j, own in enumerate(members)}
-        self._places = [places[own] for own in anatomies]
-        self.operations = nn.ModuleList(Operation(members, transforms) for members in groups.values())
+        self.operations = nn.ModuleList(Operation(members, transforms) for members in design.operations)
 
-    def forward(self, x: Tensor, choices: Sequence[Choice]) -> Tensor:
+    def forward(self, x: Tensor, choices: Choices) -> Tensor:
         """Return the expected output: a sum over operations of probability × output at its conditional shares."""
-        entries, probabilities = self.lookup.distribution(choices)
-        if probabilities is None:
-            operation, block = self._places[entries[0]]
-            y: Tensor = self.operations[operation](x, (block,), None)
-            return y
-        found: dict[int, list[int]] = {}
-        for i, entry in enumerate(entries):
-            found.setdefault(self._places[entry][0], []).append(i)
         terms = []
-        for operation, members in found.items():
-            shares, whole = conditional(probabilities[members])
-            blocks = tuple(self._places[entries[i]][1] for i in members)
-            terms.append(self.operations[operation](x, blocks, shares) * whole.to(x.dtype))
+        for operation, plan, whole in self.design.mixed(choices):
+            y = self.operations[operation](x, plan)
+            terms.append(weighed(y, None if whole is None else whole.to(x.dtype)))
         return _mixed(terms)
 
-    def state(self, choices: Sequence[Choice]) -> Iterator[tuple[str, Tensor]]:
+    def state(self, choices: Choices) -> Iterator[tuple[str, Tensor]]:
         """Yield the state of the block that choices, all certain, put here; see `Operation.state`."""
-        (entry,), _ = self.lookup.distribution(choices)
-        operation, block = self._places[entry]
+        operation, block = self.design.certain(choices)
         chosen = self.operations[operation]
         assert isinstance(chosen, Operation)
         yield from chosen.state(block)
 
 
-def tail(x: Tensor, layers: Sequence[ElasticLayer], choices: Sequence[Choice]) -> Tensor:
+def tail(x: Tensor, layers: Sequence[ElasticLayer], choices: Choices) -> Tensor:
     """Run layers of which one decision says how many there are: the expected output over its choices.
 
     That is a sum over depths of probability × what comes out after so many layers, each layer run once.

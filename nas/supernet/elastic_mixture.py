@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,14 +36,20 @@ class Variants:
 
 
 class Mixture:
-    """The variants of a step with their shares, float[variants] on the device and of the type of the features."""
+    """The variants of a step with their shares, float[variants]; what follows from these is computed once.
 
-    def __init__(self, variants: Variants, shares: Tensor | None, like: Tensor):
+    Args:
+        shares: float[blocks]; None where one block is certain.
+    """
+
+    def __init__(self, variants: Variants, shares: Tensor | None):
         self.values = variants.values
         self.shares: Tensor | None = None
         if shares is not None and len(self.values) > 1:
             zeros = shares.new_zeros(len(self.values))
-            self.shares = zeros.index_add(0, variants.index.to(shares.device), shares).to(like.dtype)
+            self.shares = zeros.index_add(0, variants.index.to(shares.device), shares)
+        self._splits: dict[object, Any] = {}
+        self._masks: dict[object, Tensor | None] = {}
 
     @property
     def pieces(self) -> list[Piece]:
@@ -56,22 +62,53 @@ class Mixture:
 
     def split(self, key: Callable[[Variant], _Key]) -> dict[_Key, Tensor | None]:
         """Return the distinct keys of the variants, and of each its scalar share; None where that is all there is."""
-        keys = [key(value) for value in self.values]
-        chosen = {own: [i for i, other in enumerate(keys) if other == own] for own in dict.fromkeys(keys)}
-        if self.shares is None or len(chosen) == 1:
-            return dict.fromkeys(chosen)
-        return {own: self.shares[places].sum() for own, places in chosen.items()}
+        if key not in self._splits:
+            keys = [key(value) for value in self.values]
+            chosen = list(dict.fromkeys(keys))
+            if self.shares is None or len(chosen) == 1:
+                self._splits[key] = dict.fromkeys(chosen)
+            else:
+                members = torch.tensor([[own == other for other in keys] for own in chosen])
+                self._splits[key] = dict(zip(chosen, (members.to(self.shares) @ self.shares).unbind(), strict=True))
+        found: dict[_Key, Tensor | None] = self._splits[key]
+        return found
 
-    def mask(self, width: Callable[[Variant], int]) -> Tensor | None:
+    def mask(self, width: Callable[..., int], *arguments: Hashable) -> Tensor | None:
         """Return float[channels], how likely each channel exists: sum over variants of share × 1[c < width].
 
         The masks of FBNetV2 (Wan et al., CVPR 2020, eq. 3). None where all have one width.
+
+        Args:
+            width: of a variant and `arguments`.
         """
-        widths = [width(value) for value in self.values]
-        if self.shares is None or len(set(widths)) == 1:
+        key = (width, *arguments)
+        if key not in self._masks:
+            widths = [width(value, *arguments) for value in self.values]
+            self._masks[key] = (
+                None if self.shares is None or len(set(widths)) == 1 else _mask(widths, self.channels, self.shares)
+            )
+        return self._masks[key]
+
+    def mask_among(self, key: Callable[[Variant], bool], width: Callable[[Variant], int]) -> Tensor | None:
+        """Return float[largest width], the mask among those variants alone that have a key; None for a certain one."""
+        if self.shares is None:
             return None
-        limits = torch.tensor(widths, device=self.shares.device)[:, None]
-        return (self.shares[:, None] * (torch.arange(self.channels, device=self.shares.device) < limits)).sum(0)
+        if key not in self._masks:
+            members = [i for i, value in enumerate(self.values) if key(value)]
+            widths = [width(self.values[i]) for i in members]
+            own, _ = conditional(self.shares[members])
+            self._masks[key] = _mask(widths, max(widths), own)
+        return self._masks[key]
+
+
+def channels_of(value: Variant) -> int:
+    return value.channels
+
+
+def _mask(widths: Sequence[int], channels: int, shares: Tensor) -> Tensor:
+    """Return float[channels]: sum over `widths` of share × 1[c < width]."""
+    exists = torch.arange(channels)[:, None] < torch.tensor(widths)
+    return exists.to(shares) @ shares
 
 
 def fitted(x: Tensor, channels: int) -> Tensor:
@@ -85,10 +122,10 @@ def weighed(x: Tensor, share: Tensor | None) -> Tensor:
     return x if share is None else x * share
 
 
-def masked(x: Tensor, mixture: Mixture, width: Callable[[Variant], int] = lambda value: value.channels) -> Tensor:
+def masked(x: Tensor, mixture: Mixture, width: Callable[..., int] = channels_of, *arguments: Hashable) -> Tensor:
     """Return x with each channel as strong as it is likely to exist, by the widths of the variants."""
-    mask = mixture.mask(width)
-    return x if mask is None else x * mask.view(-1, *[1] * (x.dim() - 2))
+    mask = mixture.mask(width, *arguments)
+    return x if mask is None else x * mask.to(x.dtype).view(-1, *[1] * (x.dim() - 2))
 
 
 def conditional(probabilities: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.errors import NasError
-from nas.space import Block, NetworkSpec, SearchSpace
+from nas.space import BlockVocabulary, NetworkSpec, SearchSpace
 from nas.space.residual_space import ResidualSpace
 from nas.space.vocabulary import ABSENT, Group
-from nas.supernet.elastic_anatomy import Anatomy, anatomy
+from nas.supernet.elastic_anatomy import anatomy
 from nas.supernet.elastic_choice import Lookup
-from nas.supernet.elastic_layer import ElasticLayer
+from nas.supernet.elastic_layer import Design, ElasticLayer
 
 #: weights of the largest blocks together, 4 GB in float32; training takes that several times over
 MAX_WEIGHTS = 1_000_000_000
@@ -39,20 +39,22 @@ def derived_columns(space: SearchSpace) -> list[Lookup]:
     return [Lookup(column.reshape(counts), columns) for column in derive(settings).T]
 
 
-def places(space: SearchSpace, spec: NetworkSpec, transforms: bool) -> Iterator[ElasticLayer]:
+def places(
+    space: SearchSpace, vocabulary: BlockVocabulary, spec: NetworkSpec, transforms: bool
+) -> Iterator[ElasticLayer]:  # fmt: skip
     """Yield every place of the chain, in order, that some network has a block in.
 
     Args:
+        vocabulary: that of the space, or of its networks at another width.
         spec: a network of the space with the image channels, classes and dropout that the supernet is to have.
         transforms: smaller kernels pass through trained matrices.
 
     Raises:
         NasError: a block shares nothing, or the largest blocks have more than MAX_WEIGHTS weights.
     """
-    vocabulary = space.vocabulary
     found = [(group, ids) for group in vocabulary.groups for ids in group.table.T if (ids != ABSENT).any()]
-    known: dict[tuple[object, ...], list[Anatomy]] = {}
-    _check_size(space, [ids for _, ids in found])
+    known: dict[tuple[object, ...], Design] = {}
+    _check_size(space, vocabulary, [ids for _, ids in found])
     for i, (group, ids) in enumerate(found):
         changes: dict[str, Any] = {}
         # What a spec can be told to have otherwise stands in its first and its last block.
@@ -61,27 +63,32 @@ def places(space: SearchSpace, spec: NetworkSpec, transforms: bool) -> Iterator[
         if i == len(found) - 1:
             changes |= {"out_channels": spec.num_classes, "dropout": spec.dropout}
         table, columns, depth = _present(space, group, ids)
-        distinct, index = np.unique(table, return_inverse=True)
         # A stage repeats its table for every layer.
-        key = (distinct.tobytes(), *changes)
+        key = (table.tobytes(), *columns, *changes)
         if key not in known:
-            known[key] = [_anatomy(vocabulary.blocks[block], changes) for block in distinct]
-        unique = {found: j for j, found in enumerate(dict.fromkeys(known[key]))}
-        local = np.array([unique[found] for found in known[key]])[index.reshape(table.shape)]
-        yield ElasticLayer(tuple(unique), Lookup(local, columns), depth, transforms)
+            known[key] = _design(vocabulary, table, columns, changes)
+        yield ElasticLayer(known[key], depth, transforms)
 
 
-def _anatomy(block: Block, changes: dict[str, Any]) -> Anatomy:
-    return anatomy(replace(block, **changes) if changes else block)
+def _design(
+    vocabulary: BlockVocabulary, table: npt.NDArray[np.int32], columns: Sequence[int], changes: dict[str, Any]
+) -> Design:  # fmt: skip
+    """Return what can stand where a table over some decisions says which block does."""
+    distinct, index = np.unique(table, return_inverse=True)
+    anatomies = [anatomy(replace(block, **changes)) for block in (vocabulary.blocks[i] for i in distinct)]
+    unique = {found: j for j, found in enumerate(dict.fromkeys(anatomies))}
+    local = np.array([unique[found] for found in anatomies])[index.reshape(table.shape)]
+    return Design(tuple(unique), Lookup(local, columns))
 
 
-def _check_size(space: SearchSpace, found: Sequence[npt.NDArray[np.int32]]) -> None:
-    params = np.array([block.params for block in space.vocabulary.blocks])
+def _check_size(space: SearchSpace, vocabulary: BlockVocabulary, found: Sequence[npt.NDArray[np.int32]]) -> None:
+    params = np.array([block.params for block in vocabulary.blocks])
     least = sum(int(params[ids[ids != ABSENT]].max()) for ids in found)
     if least > MAX_WEIGHTS:
         raise NasError(
             f"a supernet of {space.name} needs {least:,} weights or more: those of the largest block of every place; "
-            f"at most {MAX_WEIGHTS:,} are possible; search a space with smaller widths or fewer layers"
+            f"at most {MAX_WEIGHTS:,} are possible; share those of narrower networks, e.g. with width=0.1, or search a "
+            "space with fewer layers"
         )
 
 

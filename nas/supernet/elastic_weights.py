@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from nas.nn.blocks import ACTIVATIONS, SqueezeExcite
 from nas.nn.residual import GlobalResponseNorm, LayerNorm2d, LayerScale, SimpleNorm
-from nas.supernet.elastic_anatomy import Anatomy, Kind, Piece, Step
+from nas.supernet.elastic_anatomy import Kind, Piece, Step
 
 
 def leading(tensor: Tensor, shape: Sequence[int]) -> Tensor:
@@ -164,15 +164,13 @@ _FUNCTIONS = {name: function() for name, function in ACTIVATIONS.items()}
 Shared = SharedConvolution | SharedNorms | SharedSqueezeExcite | SharedScale
 
 
-def shared_weights(step: Step, anatomies: Iterable[Anatomy], transforms: bool) -> Shared | None:
+def shared_weights(step: Step, pieces: Sequence[Piece], norm_eps: float, transforms: bool) -> Shared | None:
     """Return the weights of a step that blocks of one signature share; None where it has none."""
-    found = [(dict(a.steps)[step], a) for a in anatomies if step in dict(a.steps)]
-    pieces = [piece for piece, _ in found]
     match step.kind:
         case Kind.CONV:
             return SharedConvolution(pieces, transforms)
         case Kind.NORM:
-            return SharedNorms(pieces, found[0][1].norm_eps)
+            return SharedNorms(pieces, norm_eps)
         case Kind.SE:
             return SharedSqueezeExcite(pieces)
         case Kind.GRN | Kind.SCALE:

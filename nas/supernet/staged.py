@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import NasError
-from nas.space import Codes, SearchSpace
+from nas.space import Codes, NetworkSpec, SearchSpace
 from nas.space.decision import word
-from nas.space.vocabulary import BlockTable
-from nas.supernet.elastic_choice import Choice
+from nas.supernet.elastic_choice import Choice, Choices
 from nas.supernet.elastic_layer import ElasticLayer, tail
 from nas.supernet.elastic_places import derived_columns, places
 from nas.supernet.expected import ExpectedCost
+from nas.supernet.extremes import largest_code, smallest_code
 from nas.supernet.supernet import Site, Supernet
 from nas.supernet.weights import SiteWeights, dense, one_hot, terms
 
@@ -44,29 +44,41 @@ class ElasticSupernet(Supernet):
     mask and keeps one set of statistics: in training mode a block updates those of its leading channels, a relaxation
     those of all it computes.
 
+    With a `width` the networks are those of the space scaled by it (see `NetworkSpec.scale`): narrow proxies that train
+    fast, under the codes of the space and with its expected costs. Networks that differ in nothing but what rounds to
+    one width share all weights.
+
     Args:
         space: a space of chains without derived columns in its vocabulary, or a ResidualSpace.
         transforms: smaller kernels pass through trained matrices, the identity at first.
+        width: all channels are so many times those of the space, rounded to a multiple of 8; 1 leaves them as they are.
         overrides: fields of the networks that are other than in the space, of `num_classes`, `in_channels`,
             `resolution` and `dropout`. Expected costs remain those of the space.
 
     Raises:
-        NasError: the networks are no chains, a block is of a kind that shares nothing, or the largest blocks have too
-            many weights.
+        NasError: the networks are no chains, a block is of a kind that shares nothing, `width` is not above 0 and at
+            most 1, or the largest blocks have too many weights.
     """
 
-    def __init__(self, space: SearchSpace, transforms: bool = False, **overrides: Any):
+    def __init__(self, space: SearchSpace, transforms: bool = False, width: float = 1.0, **overrides: Any):
         super().__init__()
         self.space = space
+        self.width = _checked_width(width)
         self.overrides = overrides
         self.sites = tuple(Site(d.name, tuple(map(word, d.choices))) for d in space.decisions)
         _check_overrides(space, overrides)
-        spec = space.spec(np.zeros(len(space.decisions), dtype=np.int8), **overrides)
+        spec = self._network(np.zeros(len(space.decisions), dtype=np.int8))
         if not spec.is_chain:
             raise NasError(f"the networks of {space.name} are no chains of blocks; they have a supernet of their own")
         self._derived = derived_columns(space)
-        self.layers = nn.ModuleList(places(space, spec, transforms))
+        vocabulary = space.vocabulary if width == 1 else space.scaled_vocabulary(width)
+        self.layers = nn.ModuleList(places(space, vocabulary, spec, transforms))
         self._cost: ExpectedCost | None = None
+
+    def _network(self, code: npt.NDArray[np.integer]) -> NetworkSpec:
+        """Return the network of a code as it is here, with another width and image."""
+        spec = self.space.spec(code, **self.overrides)
+        return spec if self.width == 1 else spec.scale(width=self.width)
 
     # --- running --------------------------------------------------------------------------------------------------
 
@@ -88,7 +100,7 @@ class ElasticSupernet(Supernet):
         for column, run in itertools.groupby(layers, key=lambda layer: layer.depth and layer.depth[0]):
             yield column, list(run)
 
-    def _choices(self, weights: Sequence[SiteWeights]) -> list[Choice]:
+    def _choices(self, weights: Sequence[SiteWeights]) -> Choices:
         """What weights leave open, decision by decision, and behind these the derived columns."""
         device = next(self.parameters()).device
         choices = []
@@ -101,7 +113,7 @@ class ElasticSupernet(Supernet):
                 continue
             stacked = given if isinstance(given, Tensor) else torch.stack(list(given))
             choices.append(Choice(indices, stacked.to(device)[list(indices)]))
-        return choices + [Choice(*lookup.distribution(choices)) for lookup in self._derived]
+        return Choices(choices + [Choice(*lookup.distribution(choices)) for lookup in self._derived])
 
     def weights_of(self, code: npt.NDArray[np.integer]) -> list[Tensor]:
         device = next(self.parameters()).device
@@ -120,7 +132,7 @@ class ElasticSupernet(Supernet):
 
     def extract(self, code: npt.NDArray[np.integer]) -> nn.Module:
         parameter = next(self.parameters())
-        network = self.space.spec(code, **self.overrides).build().to(parameter.device, parameter.dtype)
+        network = self._network(code).build().to(parameter.device, parameter.dtype)
         choices = self._choices(self.weights_of(code))
         held = [
             item
@@ -145,39 +157,15 @@ class ElasticSupernet(Supernet):
         derived = [lookup.distribution(choices)[1] for lookup in self._derived]
         return self._cost([*probabilities, *(column for column in derived if column is not None)])
 
-    # --- the ends of the space, for the sandwich rule of Yu & Huang (US-Nets, ICCV 2019, sec. 3.1) -------------------
+    # --- the ends of the space, for the sandwich rule -------------------------------------------------------------
 
     def largest(self) -> Codes:
-        """Return int8[D], a code whose multiply-adds no change of one decision raises."""
-        return self._extreme(+1)
+        """Return int8[D], see `largest_code`."""
+        return largest_code(self.space)
 
     def smallest(self) -> Codes:
-        """Return int8[D], a code whose multiply-adds no change of one decision lowers."""
-        return self._extreme(-1)
-
-    def _extreme(self, sign: int) -> Codes:
-        macs = np.array([[block.macs] for block in self.vocabulary.blocks], dtype=np.float64)
-        table = BlockTable(self.vocabulary, macs)
-        code = np.zeros(len(self.sites), dtype=np.int8)
-        if sign > 0:
-            # From the greatest values on, so that decisions that hang on others matter from the start.
-            code = np.array([_greatest(decision.choices) for decision in self.space.decisions], dtype=np.int8)
-        while True:
-            before = code.copy()
-            for d, site in enumerate(self.sites):
-                tried = np.repeat(code[None], len(site.operations), axis=0)
-                tried[:, d] = np.arange(len(site.operations))
-                sums = sign * table.sum(self.space.canonical(tried))[:, 0]
-                if sums.max() > sums[code[d]]:
-                    code[d] = sums.argmax()
-            if (code == before).all():
-                canonical: Codes = self.space.canonical(code[None])[0]
-                return canonical
-
-
-def _greatest(choices: Sequence[Any]) -> int:
-    numeric = not any(isinstance(choice, str) for choice in choices)
-    return int(np.argmax(choices)) if numeric else 0
+        """Return int8[D], see `smallest_code`."""
+        return smallest_code(self.space)
 
 
 def _check_overrides(space: SearchSpace, overrides: dict[str, Any]) -> None:
@@ -185,3 +173,9 @@ def _check_overrides(space: SearchSpace, overrides: dict[str, Any]) -> None:
     for name in overrides:
         if name not in possible:
             raise NasError(f"a supernet of {space.name} can have another {', '.join(possible)}, not another {name}")
+
+
+def _checked_width(width: float) -> float:
+    if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width <= 1:
+        raise NasError(f"width is {width!r}, must be a number above 0 and at most 1: a share of the channels")
+    return width

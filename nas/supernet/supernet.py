@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +85,9 @@ class Supernet(nn.Module, ABC):
         return logits
 
 
-def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:
+def recalibrate(
+    network: nn.Module, batches: Iterable[Tensor], forward: Callable[[Tensor], object] | None = None
+) -> None:  # fmt: skip
     """Set the running statistics of every BatchNorm to those of some batches: cumulative averages, in training mode.
 
     A sub-network's statistics are not those of the supernet (Yu & Huang, US-Nets, ICCV 2019, sec. 3.2). The network is
@@ -93,6 +95,7 @@ def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:
 
     Args:
         batches: images float[batch, channels, height, width], at least one.
+        forward: runs what the statistics are to be of, where that is a part of the network: a path of a supernet.
     """
     norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
@@ -102,7 +105,7 @@ def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:
     network.train()
     with torch.no_grad():
         for images in batches:
-            network(images)
+            (forward or network)(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()

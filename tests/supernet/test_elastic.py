@@ -119,8 +119,8 @@ def test_smaller_blocks_take_leading_channels_and_the_centre() -> None:
 # --- steps ------------------------------------------------------------------------------------------------------------
 
 
-def mixture(values: list[Variant], shares: list[float], like: Tensor) -> Mixture:
-    return Mixture(Variants.of(values), torch.tensor(shares, dtype=torch.float64), like)
+def mixture(values: list[Variant], shares: list[float]) -> Mixture:
+    return Mixture(Variants.of(values), torch.tensor(shares, dtype=torch.float64))
 
 
 def inside_zeros(x: Tensor, channels: int) -> Tensor:
@@ -137,7 +137,7 @@ def test_norms_mix_at_every_width() -> None:
     for parameter in shared.parameters():
         nn.init.normal_(parameter)
     mixed = mixture(
-        [Variant(batch, 6), Variant(layer, 6), Variant(layer, 4), Variant(None, 4)], [0.1, 0.2, 0.3, 0.4], x
+        [Variant(batch, 6), Variant(layer, 6), Variant(layer, 4), Variant(None, 4)], [0.1, 0.2, 0.3, 0.4]
     )
     expected = torch.zeros_like(x)
     for width, share in ((6, 0.2), (4, 0.3)):
@@ -156,7 +156,7 @@ def test_global_response_normalisation_mixes_at_every_width() -> None:
     shared = SharedScale([piece]).double()
     for parameter in shared.parameters():
         nn.init.normal_(parameter)
-    mixed = mixture([Variant(piece, 6), Variant(piece, 4), Variant(None, 6)], [0.5, 0.2, 0.3], x)
+    mixed = mixture([Variant(piece, 6), Variant(piece, 4), Variant(None, 6)], [0.5, 0.2, 0.3])
     expected = 0.3 * x
     for width, share in ((6, 0.5), (4, 0.2)):
         norm = nas.nn.residual.GlobalResponseNorm(width).double()

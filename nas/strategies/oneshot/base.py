@@ -11,7 +11,9 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nas.errors import NasError
 from nas.space import Codes
+from nas.strategies.oneshot.processes import average_gradients
 from nas.strategies.oneshot.settings import OneShotSettings
 from nas.supernet.cell_edge import PLAIN, CandidateOptions
 from nas.supernet.supernet import Supernet
@@ -131,11 +133,14 @@ class OneShotStrategy(ABC):
         return {}
 
     def stop_reason(self, records: Sequence[dict[str, Any]]) -> str:
-        """Say why the search is to end before its epochs are over, "" where it is not.
+        """Say why the search is to end before its epochs are over, "" where it is not; called after each epoch.
 
         Args:
             records: what was recorded of each epoch so far, the latest last.
         """
+        share, limit = records[-1]["skip_share"], self.settings.stop_skip_share
+        if share is not None and limit is not None and share >= limit:
+            return f"{share:.0%} of the derived network is skip connections"
         return ""
 
     # --- what comes of it -----------------------------------------------------------------------------------------
@@ -144,13 +149,15 @@ class OneShotStrategy(ABC):
     def probabilities(self) -> list[Tensor]:
         """Return float[operations] of each site, how likely or strong its operations are now; sums are 1."""
 
-    def derive(self) -> Codes:
-        """Return int8[D], the network that the architecture weights stand for now."""
+    def derive(self) -> Codes | None:
+        """Return int8[D], the network that the method stands for now; None where it chooses none itself."""
         return self.supernet.derive(self.probabilities())
 
     def propose(self, n: int, rng: torch.Generator) -> Codes:
         """Return up to n codes int8[n, D], the derived one first, then such as the method would draw."""
-        return self.derive()[None]
+        derived = self.derive()
+        assert derived is not None, "a method that chooses no network has to say which it proposes"
+        return derived[None]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on: tensors, numbers, lists and dictionaries of them."""
@@ -172,9 +179,10 @@ class OneShotStrategy(ABC):
 
     def logits(self, images: Tensor, weights: Sequence[SiteWeights]) -> Tensor:
         """Return float[batch, classes], in mixed precision where the settings say so."""
-        with torch.autocast(images.device.type, enabled=self.settings.amp and images.is_cuda):
+        # bfloat16 has the range of float32: gradients need no scaling.
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.settings.amp and images.is_cuda):
             found: Tensor = self.supernet(images, weights)
-        return found.float() if found.dtype in (torch.float16, torch.bfloat16) else found
+        return found.float() if found.dtype == torch.bfloat16 else found
 
     def loss(self, batch: Batch, weights: Sequence[SiteWeights]) -> tuple[Tensor, float]:
         """Return the cross-entropy of a batch, and the share of right answers."""
@@ -189,22 +197,33 @@ class OneShotStrategy(ABC):
         self.apply_gradients()
 
     def apply_gradients(self) -> None:
-        """Do a step on the weights along the gradients that they hold."""
-        nn.utils.clip_grad_norm_(self.supernet.parameters(), self.settings.gradient_clip)
+        """Do a step on the weights along the gradients that they hold; those without one stay as they are.
+
+        Raises:
+            NasError: the gradients are not finite, nor would the weights be.
+        """
+        weights = list(self.supernet.parameters())
+        average_gradients(weights)
+        norm = nn.utils.clip_grad_norm_(weights, self.settings.gradient_clip)
+        if not norm.isfinite():
+            raise NasError(
+                f"the norm of the gradient of the weights is {float(norm)}: the training diverged; lower the learning "
+                f"rate ({self.settings.learning_rate:g})"
+            )
         self.optimizer.step()
 
 
 def skip_share(strategy: OneShotStrategy) -> float | None:
     """Return the share of the sites of the derived network that are skip connections, of those that are anything.
 
-    None for spaces whose sites have no skip connection to choose.
+    None for spaces whose sites have no skip connection to choose, and methods that derive no network.
     """
-    supernet = strategy.supernet
-    if not any(name in SKIPS for site in supernet.sites for name in site.operations):
+    supernet, derived = strategy.supernet, strategy.derive()
+    if derived is None or not any(name in SKIPS for site in supernet.sites for name in site.operations):
         return None
     chosen = [
         site.operations[int(weights.argmax())]
-        for site, weights in zip(supernet.sites, supernet.weights_of(strategy.derive()), strict=True)
+        for site, weights in zip(supernet.sites, supernet.weights_of(derived), strict=True)
     ]
     present = [name for name in chosen if name != "none"]
     return sum(name in SKIPS for name in present) / max(len(present), 1)

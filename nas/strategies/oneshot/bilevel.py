@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import NasError
+from nas.strategies.oneshot.processes import averaged
 
 Loss = Callable[[], Tensor]
 #: by central differences of gradients (DARTS, sec. 2.3), or exactly by differentiating twice
@@ -54,9 +55,9 @@ class Untouched:
                 generator.set_state(state)
 
     def gradients(self, loss: Loss, parameters: Sequence[Tensor]) -> list[Tensor | None]:
-        """Return the gradient of a loss by each parameter, None for what it does not use."""
+        """Return the gradient of a loss by each parameter, None for what it does not use; averaged over processes."""
         with self():
-            return list(torch.autograd.grad(loss(), list(parameters), allow_unused=True))
+            return averaged(torch.autograd.grad(loss(), list(parameters), allow_unused=True))
 
 
 def architecture_gradient(
@@ -73,7 +74,8 @@ def architecture_gradient(
 
     First order: ∂L_val(w, α)/∂α. Second order: the total derivative of L_val(w'(α), α), with w'(α) the weights after
     the step that the optimiser would take on the training loss (eq. 6 to 8), momentum, dampening, Nesterov and weight
-    decay included. Weights that the training loss does not use stay where they are, as in SGD.
+    decay included, clipping of gradients not, as in their code. Weights that the training loss does not use stay where
+    they are, as in SGD.
 
     Args:
         train_loss: L_train at the current parameters.
@@ -130,7 +132,7 @@ def hessian_product(
             product = sum(terms, start=vector[0].new_zeros(()))
             if not product.requires_grad:
                 return [torch.zeros_like(parameter) for parameter in outer]
-            return _filled(torch.autograd.grad(product, list(outer), allow_unused=True), outer)
+            return _filled(averaged(torch.autograd.grad(product, list(outer), allow_unused=True)), outer)
     norm = float(torch.stack([torch.linalg.vector_norm(v) for v in vector]).norm())
     if norm == 0:
         return [torch.zeros_like(parameter) for parameter in outer]

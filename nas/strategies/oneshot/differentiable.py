@@ -8,16 +8,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nas.errors import NasError
 from nas.space import Codes
-from nas.strategies.oneshot.base import SKIPS, Batch, CostTerm, Moment, OneShotStrategy
+from nas.strategies.oneshot.base import Batch, CostTerm, Moment, OneShotStrategy
 from nas.strategies.oneshot.bilevel import Untouched, architecture_gradient, dominant_eigenvalue, has_sharpened
-from nas.strategies.oneshot.progressive import kept_operations, without_some_skips
+from nas.strategies.oneshot.progressive import (
+    Stretch,
+    derived_with_few_skips,
+    kept_operations,
+    stretch_of,
+    without_some_skips,
+)
 from nas.strategies.oneshot.settings import DifferentiableSettings
 from nas.supernet.cell_edge import CandidateOptions
 from nas.supernet.relaxations import Relaxation, Softmax
@@ -28,6 +36,8 @@ from nas.supernet.weights import SiteWeights, dense
 INITIAL = 1e-3
 #: most products with the Hessian for an eigenvalue
 HESSIAN_PRODUCTS = 12
+#: eigenvalues that a search goes back when they have grown, as in DARTS-ES
+WINDOW = 5
 
 
 class Differentiable(OneShotStrategy):
@@ -59,6 +69,8 @@ class Differentiable(OneShotStrategy):
         ]
         #: which operations of each site are still searched; the others have weight 0
         self.active = [list(range(len(site.operations))) for site in supernet.sites]
+        #: architecture parameters at the latest eigenvalues, the oldest first, where sharpening ends the search
+        self.earlier: list[list[Tensor]] = []
         self.architecture_optimizer = torch.optim.Adam(
             self.architecture_parameters(), settings.architecture_learning_rate, self.betas,
             weight_decay=settings.architecture_weight_decay,
@@ -78,6 +90,10 @@ class Differentiable(OneShotStrategy):
         """Return how logits become weights at this moment."""
         return Softmax()
 
+    def relaxation_for_weights(self, at: Moment) -> Relaxation:
+        """Return the same for the step of the weights of the supernet."""
+        return self.relaxation(at)
+
     # --- weights of operations ------------------------------------------------------------------------------------
 
     def logits_of_sites(self) -> list[Tensor]:
@@ -87,18 +103,30 @@ class Differentiable(OneShotStrategy):
             for alpha, active in zip(self.alphas, self.active, strict=True)
         ]
 
-    def sample(self, at: Moment, rng: torch.Generator) -> list[SiteWeights]:
-        """Return the weights of a step; gradients lead back to the architecture weights."""
-        drawn = self.relaxation(at).sample(self.logits_of_sites(), rng)
-        drawn = self.spread(drawn)
+    def sample(self, at: Moment, rng: torch.Generator, relaxation: Relaxation | None = None) -> list[SiteWeights]:
+        """Return the weights of a step; gradients lead back to the architecture weights.
+
+        Args:
+            relaxation: None for that of the moment.
+        """
+        drawn = self.spread((relaxation or self.relaxation(at)).sample(self.logits_of_sites(), rng))
         if self.settings.skip_dropout:
-            rate = self.settings.skip_dropout * (1 - at.progress)
+            _, first, end = self._stretch(at.epoch)
+            rate = self.settings.skip_dropout * (1 - (at.epoch - first) / (end - first))
             drawn = without_some_skips(drawn, self.supernet.sites, rate, rng)
         return drawn
 
-    def probabilities(self) -> list[Tensor]:
+    def mixture(self) -> list[SiteWeights]:
+        """Return the weights of the mixture of all operations by their probability; differentiable, nothing drawn."""
+        return self.spread(self.last_relaxation.probabilities(self.logits_of_sites()))
+
+    def strengths(self) -> list[Tensor]:
+        """Return float[operations] of each site, by which a network is derived."""
         with torch.no_grad():
-            return dense(self.spread(list(self.last_relaxation.probabilities(self.logits_of_sites()))))
+            return dense(self.mixture())
+
+    def probabilities(self) -> list[Tensor]:
+        return [site / site.sum() for site in self.strengths()]
 
     @property
     def last_relaxation(self) -> Relaxation:
@@ -125,12 +153,13 @@ class Differentiable(OneShotStrategy):
         self, train: Batch, architecture: Batch | None, at: Moment, rng: torch.Generator
     ) -> dict[str, float]:  # fmt: skip
         self.set_learning_rate(at)
-        self._prune(at)
+        self.prune(at)
         found: dict[str, float] = {}
-        if at.epoch >= self.settings.warmup * at.epochs:
-            found |= self.architecture_step(train, architecture or train, at, rng)
+        if not self.warming_up(at.epoch):
+            assert architecture is not None
+            found |= self.architecture_step(train, architecture, at, rng)
         with torch.no_grad():
-            weights = self.sample(at, rng)
+            weights = self.sample(at, rng, self.relaxation_for_weights(at))
         loss, right = self.loss(train, weights)
         self.weights_step(loss)
         return found | {"train_loss": float(loss.detach()), "train_accuracy": right}
@@ -148,11 +177,13 @@ class Differentiable(OneShotStrategy):
             found["architecture_loss"] = float(loss.detach())
             return self.with_cost(loss, weights)
 
-        gradients = architecture_gradient(
-            lambda: self.loss(train, self.sample(at, rng))[0], validation_loss, list(self.supernet.parameters()),
-            parameters, self.optimizer, Untouched(self.supernet, (rng,)), 2 if self.settings.order == 2 else 1,
-            "exact" if self.settings.exact else "finite",
-        )  # fmt: skip
+        twice = self.settings.order == 2 and self.settings.exact
+        with self._not_compiled() if twice else nullcontext():
+            gradients = architecture_gradient(
+                lambda: self.loss(train, self.sample(at, rng))[0], validation_loss, list(self.supernet.parameters()),
+                parameters, self.optimizer, Untouched(self.supernet, (rng,)), 2 if self.settings.order == 2 else 1,
+                "exact" if self.settings.exact else "finite",
+            )  # fmt: skip
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
         self.architecture_optimizer.step()
@@ -169,17 +200,26 @@ class Differentiable(OneShotStrategy):
         assert self.cost is not None
         if self.cost_of == "weights":
             return self.cost.expected(weights)
-        return self.cost.expected(self.spread(self.last_relaxation.probabilities(self.logits_of_sites())))
+        return self.cost.expected([site / site.sum() for site in dense(self.mixture())])
 
-    def _prune(self, at: Moment) -> None:
+    def warming_up(self, epoch: int) -> bool:
+        """Whether an epoch trains weights alone: the first of the search, and of each stretch where it has several."""
+        _, first, end = self._stretch(epoch)
+        return epoch - first < math.floor(self.settings.warmup * (end - first) + 1e-9)
+
+    def prune(self, at: Moment) -> None:
         """Drop the weakest operations where a stretch of a progressive search begins (P-DARTS)."""
-        if not self.settings.keep or at.step:
-            return
-        stretches = len(self.settings.keep) + 1
-        begun = math.floor(at.epoch * stretches / at.epochs)
-        for stretch, share in enumerate(self.settings.keep, start=1):
-            if stretch <= begun:
+        if at.step == 0:
+            # Shares of stretches that began before drop nothing more.
+            for share in self.settings.keep[: self._stretch(at.epoch).number]:
                 self.active = kept_operations(self.probabilities(), self.active, share)
+
+    def _stretch(self, epoch: int) -> Stretch:
+        return stretch_of(epoch, self.settings.epochs, len(self.settings.keep) + 1)
+
+    def _not_compiled(self) -> AbstractContextManager[None]:
+        """Run a compiled supernet as it was written: what is compiled can be differentiated once."""
+        return torch.compiler.set_stance("force_eager") if self.settings.compile else nullcontext()
 
     # --- what comes of it -----------------------------------------------------------------------------------------
 
@@ -189,74 +229,69 @@ class Differentiable(OneShotStrategy):
             return {}
 
         def loss() -> Tensor:
-            # Of the mixture by probability, whatever a step draws: comparable, and twice differentiable.
-            mixture = self.spread(self.last_relaxation.probabilities(self.logits_of_sites()))
-            return self.loss(batch, mixture)[0]
+            # Of the mixture, whatever a step draws: comparable, and twice differentiable.
+            return self.loss(batch, self.mixture())[0]
 
-        found = dominant_eigenvalue(
-            loss, self.alphas, Untouched(self.supernet, (rng,)), torch.Generator().manual_seed(self.seed),
-            iterations=HESSIAN_PRODUCTS, tolerance=0.05,
-        )  # fmt: skip
+        with self._not_compiled():
+            found = dominant_eigenvalue(
+                loss, self.alphas, Untouched(self.supernet, (rng,)), torch.Generator().manual_seed(self.seed),
+                iterations=HESSIAN_PRODUCTS, tolerance=0.05,
+            )  # fmt: skip
+        if self.settings.stop_sharpening and not self.warming_up(at.epoch):
+            now = [parameter.detach().clone() for parameter in self.architecture_parameters()]
+            self.earlier = [*self.earlier, now][-WINDOW - 1 :]
         return {"eigenvalue": found.value, "eigenvalue_error": found.error}
 
     def stop_reason(self, records: Sequence[dict[str, Any]]) -> str:
-        eigenvalues = [record["eigenvalue"] for record in records if record.get("eigenvalue") is not None]
-        if self.settings.stop_sharpening and has_sharpened(eigenvalues):
-            return "the dominant eigenvalue has grown as before a collapse"
-        return ""
+        """Say why the search is to end; where the eigenvalue has grown, go back to the architecture before that."""
+        searched = [record for record in records if not self.warming_up(record["epoch"])]
+        if not searched:
+            # What would be derived is nothing but the initial values.
+            return ""
+        eigenvalues = [record["eigenvalue"] for record in searched if record.get("eigenvalue") is not None]
+        if self.settings.stop_sharpening and has_sharpened(eigenvalues, WINDOW):
+            self._set_architecture(self.earlier[0])
+            return f"the dominant eigenvalue has grown; the architecture is that of {WINDOW} eigenvalues before"
+        return super().stop_reason(searched)
 
     def derive(self) -> Codes:
-        probabilities = self.probabilities()
-        limit = self.settings.max_skips
-        code = self.supernet.derive(probabilities)
-        while limit is not None:
-            chosen = self.supernet.weights_of(code)
-            skips = [
-                (float(site_probabilities[i]), s, i)
-                for s, (site, site_probabilities, weights) in enumerate(
-                    zip(self.supernet.sites, probabilities, chosen, strict=True)
-                )
-                for i in (int(weights.argmax()),)
-                if site.operations[i] in SKIPS
-            ]
-            by_cell: dict[str, list[tuple[float, int, int]]] = {}
-            for skip in skips:
-                by_cell.setdefault(cell_of(self.supernet.sites[skip[1]].name), []).append(skip)
-            surplus = [min(found) for found in by_cell.values() if len(found) > limit]
-            if not surplus:
-                break
-            for _, s, i in surplus:
-                probabilities[s][i] = 0
-            code = self.supernet.derive(probabilities)
-        return code
+        return self._derived(self.strengths())
 
     def propose(self, n: int, rng: torch.Generator) -> Codes:
-        """Return the derived code, and codes derived from weights drawn around it."""
-        found = [self.derive()]
+        """Return the derived code, and codes derived from weights drawn around it, repeats included.
+
+        To draw is to perturb logarithms by Gumbel noise: the strongest operation of a site is then each with its
+        probability.
+        """
+        strengths, found = self.strengths(), [self.derive()]
         for _ in range(n - 1):
-            noise = [-torch.empty(len(p), dtype=torch.float64).exponential_(generator=rng).log().to(p)
-                     for p in self.probabilities()]  # fmt: skip
-            drawn = [(p.log() + g).softmax(0) for p, g in zip(self.probabilities(), noise, strict=True)]
-            found.append(self.supernet.derive(drawn))
-        return torch.stack([torch.from_numpy(code) for code in found]).numpy()
+            noise = [torch.empty(len(site), dtype=torch.float64).exponential_(generator=rng) for site in strengths]
+            drawn = [
+                (site.log() - e.clamp_min(torch.finfo(e.dtype).tiny).log().to(site)).softmax(0) * site.sum()
+                for site, e in zip(strengths, noise, strict=True)
+            ]
+            found.append(self._derived(drawn))
+        return np.stack(found)
+
+    def _derived(self, strengths: Sequence[Tensor]) -> Codes:
+        return derived_with_few_skips(self.supernet, strengths, self.settings.max_skips)
 
     def state_dict(self) -> dict[str, Any]:
         return super().state_dict() | {
             "architecture": [parameter.detach() for parameter in self.architecture_parameters()],
             "architecture_optimizer": self.architecture_optimizer.state_dict(),
             "active": self.active,
+            "earlier": self.earlier,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        with torch.no_grad():
-            for parameter, value in zip(self.architecture_parameters(), state["architecture"], strict=True):
-                parameter.copy_(value)
+        self._set_architecture(state["architecture"])
         self.architecture_optimizer.load_state_dict(state["architecture_optimizer"])
         self.active = [list(active) for active in state["active"]]
+        self.earlier = [list(parameters) for parameters in state["earlier"]]
 
-
-def cell_of(site: str) -> str:
-    """Return the cell that a site of a cell space lies in: "normal.node2.from1" lies in "normal"."""
-    first, _, _ = site.partition(".")
-    return first if first in ("normal", "reduction") else ""
+    @torch.no_grad()
+    def _set_architecture(self, values: Sequence[Tensor]) -> None:
+        for parameter, value in zip(self.architecture_parameters(), values, strict=True):
+            parameter.copy_(value)

@@ -18,10 +18,11 @@ import torch
 from nas.data.batches import Batches
 from nas.errors import NasError
 from nas.strategies.oneshot.base import Batch, Moment, OneShotStrategy, entropy, skip_share
-from nas.strategies.oneshot.checkpoint import read_checkpoint, write_checkpoint, write_records
+from nas.strategies.oneshot.processes import averaged_values, check_shares, shard, share_buffers
+from nas.supernet.checkpoint import CHECKPOINT, RECORDS, read_checkpoint, write_checkpoint, write_records
 
-CHECKPOINT = "checkpoint.pt"
-RECORDS = "epochs.jsonl"
+#: beside the losses of a step, whether any of the processes was told to stop
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ class Fit:
         train, architecture: batches for the weights, and for what chooses; None where nothing is learnt from those.
         folder: where checkpoint and records are kept.
         seed: of everything random but order and augmentation of the batches, which have their own.
+
+    Raises:
+        NasError: of several processes (torchrun) each would have another number of images a step.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Fit:
         self.folder, self.seed = folder, seed
         self.settings = strategy.settings
         self.steps = len(train)
+        check_shares(train.batch_size)
         #: what was recorded of each epoch that is over
         self.records: list[dict[str, Any]] = []
         #: why the search ended, "" while it has not
@@ -80,21 +85,41 @@ class Fit:
         with torch.random.fork_rng(devices=devices), _between_steps() as interrupted:
             while not self.ended:
                 self._run_epoch(on_progress, interrupted)
+            if interrupted():
+                # It came while the last epoch was recorded: that is kept, and what follows is not begun.
+                raise KeyboardInterrupt
 
     def resume(self) -> None:
-        """Take up the checkpoint, if there is one."""
-        state = read_checkpoint(self.folder / CHECKPOINT, self.train.device)
+        """Take up the checkpoint, if there is one.
+
+        Raises:
+            NasError: it is damaged, or of another search; it is left as it is.
+        """
+        path = self.folder / CHECKPOINT
+        state = read_checkpoint(path, self.train.device)
         if state is None:
             return
-        self.strategy.load_state_dict(state["strategy"])
-        self._epoch, self._step, self._sums = state["epoch"], state["step"], state["sums"]
-        self.records, self.ended, self._seconds = state["records"], state["ended"], state["seconds"]
+        about = state.get("about", {})
+        for name, value in self._about().items():
+            if about.get(name) != value:
+                raise NasError(f"{path} is of another search: its {name} is {about.get(name)}, not {value}")
+        try:
+            self.strategy.load_state_dict(state["strategy"])
+            self._epoch, self._step, self._sums = state["epoch"], state["step"], state["sums"]
+            self.records, self.ended, self._seconds = state["records"], state["ended"], state["seconds"]
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise NasError(f"{path} is of another supernet: {' '.join(str(error).split())[:200]}") from None
+        # An end between the two files leaves the records an epoch behind.
+        self._write_records()
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint; of several processes the first does."""
+        if shard()[0] > 0:
+            return
         write_checkpoint(
             self.folder / CHECKPOINT,
             {
+                "about": self._about(),
                 "strategy": self.strategy.state_dict(), "epoch": self._epoch, "step": self._step, "sums": self._sums,
                 "records": self.records, "ended": self.ended, "seconds": self._seconds,
             },
@@ -109,6 +134,8 @@ class Fit:
         for images, labels in self.train.epoch(self._epoch, self._step):
             at = Moment(self._epoch, self._step, self.settings.epochs, self.steps)
             losses = self.strategy.step(self._batch(images, labels), next(others), at, self._rng(at))
+            losses = averaged_values(losses | {INTERRUPTED: float(interrupted())}, self.train.device)
+            stopping = losses.pop(INTERRUPTED) > 0
             for name, value in losses.items():
                 if not math.isfinite(value):
                     raise NasError(
@@ -121,11 +148,11 @@ class Fit:
                 last = self.records[-1] if self.records else None
                 on_progress(FitProgress(at.epoch, at.step, at.epochs, at.steps, last))
             now = time.monotonic()
-            if interrupted() or now - saved > 60 * self.settings.checkpoint_minutes:
+            if stopping or now - saved > 60 * self.settings.checkpoint_minutes:
                 self._seconds += now - begun
                 saved = begun = now
                 self.save()
-            if interrupted():
+            if stopping:
                 raise KeyboardInterrupt
         self._end_epoch(begun)
 
@@ -137,8 +164,18 @@ class Fit:
         self.records.append(self._record(measured))
         self._epoch, self._step, self._sums, self._seconds = self._epoch + 1, 0, {}, 0.0
         self.ended = self._stop_reason()
+        share_buffers(self.strategy.supernet)
         self.save()
-        write_records(self.folder / RECORDS, self.records)
+        self._write_records()
+
+    def _write_records(self) -> None:
+        if shard()[0] == 0:
+            write_records(self.folder / RECORDS, self.records)
+
+    def _about(self) -> dict[str, Any]:
+        """What a search is that can go on from a checkpoint of this one."""
+        method = type(self.strategy).__name__
+        return {"method": method, "seed": self.seed, "epochs": self.settings.epochs, "steps": self.steps}
 
     def _record(self, measured: dict[str, float]) -> dict[str, Any]:
         strategy = self.strategy
@@ -151,14 +188,12 @@ class Fit:
         if strategy.cost is not None:
             with torch.no_grad():
                 record[f"expected_{strategy.cost.metric}"] = float(strategy.cost.expected(probabilities))
-        record["derived"] = strategy.supernet.space.format(strategy.derive()[None])[0]
+        derived = strategy.derive()
+        record["derived"] = None if derived is None else strategy.supernet.space.format(derived[None])[0]
         record["weights"] = [[round(value, 6) for value in site.tolist()] for site in probabilities]
         return record
 
     def _stop_reason(self) -> str:
-        share, limit = self.records[-1]["skip_share"], self.settings.stop_skip_share
-        if share is not None and limit is not None and share >= limit:
-            return f"stopped after epoch {self._epoch}: {share:.0%} of the derived network is skip connections"
         if reason := self.strategy.stop_reason(self.records):
             return f"stopped after epoch {self._epoch}: {reason}"
         return "all epochs are over" if self._epoch == self.settings.epochs else ""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from nas.strategies.oneshot.base import Batch, CostTerm, Moment
 from nas.strategies.oneshot.differentiable import INITIAL, Differentiable
-from nas.strategies.oneshot.settings import DifferentiableSettings, Positive
+from nas.strategies.oneshot.processes import average_gradients
+from nas.strategies.oneshot.settings import DifferentiableSettings, KeptShare, NotNegative, Positive, Share
 from nas.supernet.relaxations import (
     BinaryGates,
     Dirichlet,
@@ -23,7 +26,10 @@ from nas.supernet.relaxations import (
     linear_temperature,
 )
 from nas.supernet.supernet import Supernet
-from nas.supernet.weights import SiteWeights, dense
+from nas.supernet.weights import SiteWeights
+
+#: the logarithm of 20 ms in microseconds, the unit in which FBNet's exponent of 0.6 is at home
+LOG_REFERENCE = math.log(20_000)
 
 
 class DARTS(Differentiable):
@@ -57,11 +63,11 @@ class SNASSettings(TemperatureSettings):
 
     temperature: Positive = 1.0
     temperature_end: Positive = 0.03
-    architecture_share: float = 0.0
+    architecture_share: Share = 0.0
 
 
 class SNAS(Differentiable):
-    """SNAS: a soft Gumbel draw, weights and architecture trained on the same images (Xie et al., ICLR 2019)."""
+    """SNAS: a soft Gumbel draw; one backward pass trains weights and architecture (Xie et al., ICLR 2019)."""
 
     Settings = SNASSettings
     settings: SNASSettings
@@ -72,12 +78,29 @@ class SNAS(Differentiable):
         s = self.settings
         return GumbelSoftmax(exponential_temperature(at.progress, s.temperature, s.temperature_end))
 
+    def step(
+        self, train: Batch, architecture: Batch | None, at: Moment, rng: torch.Generator
+    ) -> dict[str, float]:  # fmt: skip
+        self.set_learning_rate(at)
+        self.prune(at)
+        weights = self.sample(at, rng)
+        loss, right = self.loss(train, weights)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.architecture_optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(self.with_cost(loss, weights))
+        if not self.warming_up(at.epoch):
+            average_gradients(self.architecture_parameters())
+            self.architecture_optimizer.step()
+        self.apply_gradients()
+        return {"train_loss": float(loss.detach()), "train_accuracy": right}
+
 
 class PCDARTSSettings(DifferentiableSettings):
     """Settings of PC-DARTS."""
 
-    partial: int = 4
-    warmup: float = 0.3
+    architecture_learning_rate: Positive = 6e-4
+    partial: int = Field(default=4, ge=1)
+    warmup: Share = 0.3
 
 
 class PCDARTS(Differentiable):
@@ -105,17 +128,11 @@ class PCDARTS(Differentiable):
     def architecture_parameters(self) -> list[Tensor]:
         return [*self.alphas, *self.betas_of_edges]
 
-    def sample(self, at: Moment, rng: torch.Generator) -> list[SiteWeights]:
-        return self._on_edges(super().sample(at, rng))
+    def sample(self, at: Moment, rng: torch.Generator, relaxation: Relaxation | None = None) -> list[SiteWeights]:
+        return self._on_edges(super().sample(at, rng, relaxation))
 
-    def probabilities(self) -> list[Tensor]:
-        with torch.no_grad():
-            weighted = dense(self._on_edges(super().probabilities()))
-            return [site / site.sum() for site in weighted]
-
-    def derive(self) -> Any:
-        with torch.no_grad():
-            return self.supernet.derive(self._on_edges(super().probabilities()))
+    def mixture(self) -> list[SiteWeights]:
+        return self._on_edges(super().mixture())
 
     def _on_edges(self, weights: Sequence[SiteWeights]) -> list[SiteWeights]:
         weighted = list(weights)
@@ -127,7 +144,11 @@ class PCDARTS(Differentiable):
 
 
 class DrNAS(Differentiable):
-    """DrNAS: weights drawn from a Dirichlet distribution whose concentrations are trained (Chen et al., ICLR 2021)."""
+    """DrNAS: weights drawn from a Dirichlet distribution whose concentrations are trained (Chen et al., ICLR 2021).
+
+    Concentrations are elu(α) + 1; the weight decay of α draws them to 1, the l2 regulariser of the paper.
+    Its progressive search, with `partial` and `keep` here, is left to the settings.
+    """
 
     def relaxation(self, at: Moment) -> Relaxation:
         return Dirichlet()
@@ -136,15 +157,17 @@ class DrNAS(Differentiable):
 class PDARTSSettings(DifferentiableSettings):
     """Settings of P-DARTS: of eight operations five stay after a third of the search, three after two thirds."""
 
-    keep: tuple[float, ...] = (5 / 8, 3 / 8)
-    skip_dropout: float = 0.3
-    max_skips: int | None = 2
+    architecture_learning_rate: Positive = 6e-4
+    warmup: Share = 0.4
+    keep: tuple[KeptShare, ...] = (5 / 8, 3 / 8)
+    skip_dropout: Share = 0.3
+    max_skips: int | None = Field(default=2, ge=0)
 
 
 class PDARTS(Differentiable):
     """P-DARTS: DARTS with fewer operations as it goes on, skips dropped at random and limited (Chen et al., ICCV 2019).
 
-    The depth of the supernet stays as it is; in the paper it grows as operations are dropped.
+    The search goes on with the weights it has; in the paper each stretch starts anew, on a deeper supernet.
     """
 
     Settings = PDARTSSettings
@@ -152,12 +175,12 @@ class PDARTS(Differentiable):
 
 
 class FBNetSettings(TemperatureSettings):
-    """Settings of FBNet."""
+    """Settings of FBNet, whose search takes 90 epochs, ten of them for warm-up."""
 
-    architecture_share: float = 0.2
-    architecture_learning_rate: float = 0.01
-    architecture_weight_decay: float = 5e-4
-    warmup: float = 0.1
+    architecture_share: Share = 0.2
+    architecture_learning_rate: Positive = 0.01
+    architecture_weight_decay: NotNegative = 5e-4
+    warmup: Share = 1 / 9
     temperature: Positive = 5.0
     temperature_end: Positive = 0.0872
     affine: bool = True
@@ -166,8 +189,9 @@ class FBNetSettings(TemperatureSettings):
 class FBNet(Differentiable):
     """FBNet: a soft Gumbel draw a place, loss × (log latency)^β (Wu et al., CVPR 2019, eq. 2).
 
-    The weight of the cost is β. The logarithm is that of microseconds (of multiply-adds without target), divided by
-    the one of the reference, so that the factor is about 1 at first.
+    The weight of the cost is β. The logarithm is taken as if the reference were 20 ms in microseconds, whatever the
+    metric and its unit, and divided by that of the reference, so that the factor is 1 there; the paper's α says the
+    same.
     """
 
     Settings = FBNetSettings
@@ -183,19 +207,20 @@ class FBNet(Differentiable):
     def with_cost(self, loss: Tensor, weights: Sequence[SiteWeights]) -> Tensor:
         if self.cost is None:
             return loss
-        unit = 1000.0 if self.cost.metric.endswith(("_ms", "_mj")) else 1.0
-        logarithm = (unit * self.expected_cost(weights)).clamp_min(1.0).log()
-        at_first = max(torch.tensor(unit * self.cost.reference).log().item(), 1e-3)
-        return loss * ((logarithm / at_first) ** self.cost.weight).to(loss)
+        relative = self.expected_cost(weights) / self.cost.reference
+        # Below 1/1000 of the reference the gradient is 0, long before the base of the power is.
+        factor = 1 + relative.clamp_min(1e-3).log() / LOG_REFERENCE
+        return loss * (factor**self.cost.weight).to(loss)
 
 
 class ProxylessSettings(DifferentiableSettings):
     """Settings of ProxylessNAS."""
 
-    architecture_share: float = 0.1
-    architecture_learning_rate: float = 1e-3
-    architecture_weight_decay: float = 0.0
-    warmup: float = 0.2
+    architecture_share: Share = 0.1
+    architecture_learning_rate: Positive = 1e-3
+    #: would move paths that are not drawn
+    architecture_weight_decay: float = Field(default=0.0, ge=0, le=0)
+    warmup: Share = 0.2
     affine: bool = True
 
 
@@ -211,16 +236,20 @@ class Proxyless(Differentiable):
     def relaxation(self, at: Moment) -> Relaxation:
         return BinaryGates()
 
+    def relaxation_for_weights(self, at: Moment) -> Relaxation:
+        # One path by the probabilities themselves (their eq. 2); pairs are for gradients of the architecture.
+        return BinaryGates(pairs=False)
+
     def architecture_step(
         self, train: Batch, architecture: Batch, at: Moment, rng: torch.Generator
     ) -> dict[str, float]:  # fmt: skip
         before = [alpha.detach().clone() for alpha in self.alphas]
         state = rng.get_state()
-        found = super().architecture_step(train, architecture, at, rng)
-        # The very paths of the step: it leaves the generator where it was.
+        # The very paths of the step, which draws the same.
+        drawn = self.sample(at, rng)
         rng.set_state(state)
-        drawn = self.relaxation(at).sample([alpha.clone().requires_grad_() for alpha in before], rng)
-        keep_other_paths([alpha.data for alpha in self.alphas], before, drawn)
+        found = super().architecture_step(train, architecture, at, rng)
+        keep_other_paths(self.alphas, before, drawn)
         return found
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+KeptShare = Annotated[float, Field(gt=0, le=1)]
 
 
 class OneShotSettings(BaseModel):
@@ -31,13 +32,14 @@ class OneShotSettings(BaseModel):
         validation_images: how many judge a network; null for all of the validation.
         recalibration_images: of the training, to set the statistics of batch normalisation of a network that is judged.
         stop_skip_share: the search ends when this share of the derived network's edges is skipped; null for never.
-        stop_sharpening: the search ends when the dominant eigenvalue grows as in DARTS-ES (Zela et al., ICLR 2020).
+        stop_sharpening: the search ends when the dominant eigenvalue grows, with the architecture of five eigenvalues
+            before, as in DARTS-ES (Zela et al., ICLR 2020).
         eigenvalue_every: epochs from one eigenvalue to the next; 0 for none.
         checkpoint_minutes: longest time between two checkpoints; there is one after each epoch.
         device: auto, cpu, cuda ...
-        amp: mixed precision on a GPU.
+        amp: mixed precision (bfloat16) on a GPU.
         channels_last: memory format of images and weights.
-        compile: torch.compile the supernet.
+        compile: torch.compile the supernet; second derivatives are taken of it as it was.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -72,15 +74,16 @@ class DifferentiableSettings(OneShotSettings):
 
     Args:
         architecture_learning_rate, architecture_weight_decay: of Adam on the architecture weights.
-        warmup: share of the epochs that train weights alone.
+        warmup: share of the epochs, of each stretch where there are several, that train weights alone, rounded down.
         order: 2 looks one step of the weights ahead (DARTS, eq. 6 to 8), 1 does not.
         exact: whether the second derivative of order 2 is taken exactly rather than by differences of gradients, which
             count the kinks of ReLU.
         affine: whether batch normalisations of candidate operations of cells have weights; DARTS searches without.
         partial: operations of cells see one channel of so many (PC-DARTS).
         keep: operations left on every site after each of so many equal stretches but the last, as shares (P-DARTS).
-        skip_dropout: at first, the probability that a skip connection is left out of a step (P-DARTS); it falls to 0.
-        max_skips: skip connections of a derived cell at most; null for any number.
+        skip_dropout: at first, the probability that a skip connection is left out of a step (P-DARTS); it falls to 0
+            over each stretch.
+        max_skips: skip connections of a derived normal cell at most; null for any number.
     """
 
     architecture_learning_rate: Positive = 3e-4
@@ -90,6 +93,6 @@ class DifferentiableSettings(OneShotSettings):
     exact: bool = True
     affine: bool = False
     partial: int = Field(default=1, ge=1)
-    keep: tuple[Annotated[float, Field(gt=0, le=1)], ...] = ()
+    keep: tuple[KeptShare, ...] = ()
     skip_dropout: Share = 0.0
     max_skips: int | None = Field(default=None, ge=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
@@ -11,6 +12,9 @@ import torch
 
 from nas.errors import NasError
 
+#: names in the folder of a supernet
+CHECKPOINT = "checkpoint.pt"
+RECORDS = "epochs.jsonl"
 #: raised where what a checkpoint holds changes
 VERSION = 1
 
@@ -22,16 +26,18 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
         NasError: it cannot be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    content = io.BytesIO()
+    torch.save({"version": VERSION, **state}, content)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
-            torch.save({"version": VERSION, **state}, file)
+            # Of a file that takes no more, torch.save itself would only say that it is not where it should be.
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise NasError(f"cannot write {path}: {reason}; the checkpoint before it is kept") from None
+    except OSError as error:
+        raise NasError(f"cannot write {path}: {error.strerror}; the checkpoint before it is kept") from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -47,7 +53,8 @@ def read_checkpoint(path: Path, device: str | torch.device = "cpu") -> dict[str,
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch names no common class for what a damaged file makes of it
-        raise NasError(f"{path} is damaged: {str(error).splitlines()[0]}; restore it from a copy") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise NasError(f"{path} is damaged: {reason}; restore it from a copy") from None
     if not isinstance(state, dict) or state.get("version") != VERSION:
         raise NasError(f"{path} is no checkpoint of this version of nas")
     return state

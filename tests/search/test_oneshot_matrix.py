@@ -1,0 +1,74 @@
+"""Every one-shot strategy on every kind of space, from the configuration to the front: it runs, it resumes exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import nas
+from nas import registry
+from nas.search.config import make_config
+from nas.search.loop import run_search, start_search
+from nas.search.run import Run
+from nas.strategies.oneshot.fit import FitProgress
+from nas.supernet.checkpoint import CHECKPOINT, read_checkpoint
+
+#: space -> what makes its networks small enough for the digits and a test
+SPACES: dict[str, dict[str, Any]] = {
+    "nasbench201": {"image_size": 8, "network": {"channels": 4, "cells": 1}},
+    "darts": {"image_size": 8, "network": {"channels": 4, "cells": 3}},
+    "mbconv": {"image_size": 32, "network": {"width": 0.1}},
+    "convnext": {"image_size": 32, "network": {"width": 0.05}},
+}
+#: two steps of eight images an epoch
+TINY = {
+    "epochs": 2, "batch_size": 8, "images": 32, "architecture_share": 0.5, "validation_images": 16,
+    "recalibration_images": 16, "candidates": 2, "eigenvalue_every": 0, "checkpoint_minutes": 1e-9,
+}  # fmt: skip
+PAIRS = [(strategy, space) for space in SPACES for strategy in registry.names("oneshot_strategies")]
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt(progress: FitProgress) -> None:
+    """End the process, as far as the search can tell, in the middle of the second epoch."""
+    if (progress.epoch, progress.step) == (1, 0):
+        raise Interrupted
+
+
+def searched(strategy: str, space: str, out: Path, interrupted: bool) -> Run:
+    settings = {"space": space, "strategy": strategy, "oneshot": TINY | SPACES[space]}
+    run = start_search(make_config(settings), out)
+    if interrupted:
+        with pytest.raises(Interrupted):
+            run_search(run, on_training=interrupt)
+        run = nas.load_run(out)
+    return run_search(run)
+
+
+def tensors(state: Any) -> list[torch.Tensor]:
+    if isinstance(state, torch.Tensor):
+        return [state]
+    inner = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else []
+    return [tensor for part in inner for tensor in tensors(part)]
+
+
+@pytest.mark.parametrize(("strategy", "space"), PAIRS)
+def test_every_strategy_searches_every_space_and_resumes_exactly(strategy: str, space: str, tmp_path: Path) -> None:
+    whole = searched(strategy, space, tmp_path / "whole", interrupted=False)
+    parts = searched(strategy, space, tmp_path / "parts", interrupted=True)
+
+    assert 1 <= len(whole.trials) <= TINY["candidates"]
+    assert whole.front["oneshot_top1"].between(0, 100).all()
+    for code in whole.trials["code"]:
+        assert whole.problem.space.spec(code).cost()["params"] == whole.trials.set_index("code").loc[code, "params"]
+    assert whole.trials.equals(parts.trials)
+    states = [read_checkpoint(run.path / "supernet" / CHECKPOINT) for run in (whole, parts)]
+    pairs = list(zip(*map(tensors, states), strict=True))
+    assert pairs
+    assert all(torch.equal(one, other) for one, other in pairs)
