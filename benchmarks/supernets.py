@@ -2,11 +2,11 @@
 
     python benchmarks/supernets.py [--space NAME ...] [--rounds 7]
 
-For each space: the largest difference of 100 sub-networks to the same networks extracted, in evaluation mode, and for
-each way of choosing operations the median CPU seconds of a training step, on one thread, as a ratio to plain networks
-of the same expected MACs. One path at a time is compared with the networks of these very paths; a mixture of all
-operations with the four of 100 random networks whose MACs come nearest to the expected ones. All are measured in
-turn, in the same run.
+For each space: the largest difference of 100 sub-networks to the same networks extracted, in evaluation mode, whether
+their parameters are as many as the closed form says, and for each way of choosing operations the median CPU seconds of
+a training step, on one thread, as a ratio to plain networks of the same expected MACs. One path at a time is compared
+with the networks of these very paths; a mixture of all operations with the four of 100 random networks whose MACs come
+nearest to the expected ones. All are measured in turn, in the same run.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import nas
-from nas.space import Codes
+from nas.space import Codes, NetworkSpec, SearchSpace
 from nas.supernet.cell_edge import CandidateOptions
-from nas.supernet.cell_supernet import CellSupernet
-from nas.supernet.nasbench201 import NasBench201Supernet
+from nas.supernet.factory import make_supernet
+from nas.supernet.staged import ElasticSupernet
 from nas.supernet.supernet import Supernet
 from nas.supernet.weights import SiteWeights, one_hot
 
-#: space -> class of the supernet and what makes its networks small enough for a CPU
-SUPERNETS: dict[str, tuple[Callable[..., Supernet], dict[str, Any]]] = {
-    "nasbench201": (NasBench201Supernet, {"channels": 16, "cells": 1}),
-    "darts": (CellSupernet, {"channels": 8, "cells": 3}),
-    "nasnet": (CellSupernet, {"channels": 8, "cells": 3}),
+#: space -> what makes its networks small enough for a CPU
+SUPERNETS: dict[str, dict[str, Any]] = {
+    "nasbench201": {"channels": 16, "cells": 1},
+    "darts": {"channels": 8, "cells": 3},
+    "nasnet": {"channels": 8, "cells": 3},
+    "mbconv": {"width": 0.25, "num_classes": 10, "resolution": 32},
+    "mbconv-fbnet": {"width": 0.25, "num_classes": 10, "resolution": 32},
+    "convnext": {"width": 0.02, "num_classes": 10, "resolution": 32},
 }
 BATCH = 16
 CODES = 4
@@ -56,12 +59,26 @@ def training_step(network: nn.Module, forward: Callable[[], Tensor]) -> Step:
     return step
 
 
-def largest_difference(supernet: Supernet, images: Tensor, codes: Codes) -> float:
+def network_of(space: SearchSpace, code: Codes, network: dict[str, Any]) -> NetworkSpec:
+    """Return the network that a code is in a supernet."""
+    fields = dict(network)
+    width = fields.pop("width", None)
+    spec = space.spec(code, **fields)
+    return spec if width is None else spec.scale(width=width)
+
+
+def check(supernet: Supernet, network: dict[str, Any], images: Tensor, codes: Codes) -> tuple[float, int]:
+    """Return the largest difference of outputs, and how many networks have other parameters than the closed form."""
     supernet.eval()
-    with torch.no_grad():
-        found = [(supernet.forward_code(images, code) - supernet.extract(code)(images)).abs().max() for code in codes]
+    worst, wrong = 0.0, 0
+    for code in codes:
+        alone = supernet.extract(code)
+        with torch.no_grad():
+            worst = max(worst, (supernet.forward_code(images, code) - alone(images)).abs().max().item())
+        params = sum(parameter.numel() for parameter in alone.parameters())
+        wrong += params != network_of(supernet.space, code, network).cost()["params"]
     supernet.train()
-    return max(difference.item() for difference in found)
+    return worst, wrong
 
 
 def sampled(weights: Sequence[Tensor], extra: int, rng: np.random.Generator) -> list[SiteWeights]:
@@ -82,13 +99,21 @@ def counted_macs(supernet: Supernet, weights: Sequence[Tensor]) -> float:
     return counter.get_total_flops() / 2
 
 
-def nearest_codes(supernet: Supernet, macs_of: Callable[[Any], int], rng: np.random.Generator) -> Codes:
-    """Return the codes of random networks that have about the expected MACs of a uniform mixture."""
+def expected_macs(supernet: Supernet, macs_of: Callable[[Codes], int], rng: np.random.Generator) -> float:
+    """Return the expected multiply-adds of a uniform mixture; of chains the mean of 300 draws."""
     operations = supernet.sites[0].operations
+    if isinstance(supernet, ElasticSupernet):
+        drawn = [[rng.integers(len(site.operations)) for site in supernet.sites] for _ in range(300)]
+        return float(np.mean([macs_of(code) for code in supernet.space.check(np.array(drawn))]))
     uniform = [torch.full((len(operations),), 1 / len(operations)) for _ in supernet.sites]
     nothing = [one_hot(operations.index("none"), len(operations)) for _ in supernet.sites]
     around = counted_macs(supernet, nothing)
-    expected = around + (counted_macs(supernet, uniform) - around) / len(operations)
+    return around + (counted_macs(supernet, uniform) - around) / len(operations)
+
+
+def nearest_codes(supernet: Supernet, macs_of: Callable[[Codes], int], rng: np.random.Generator) -> Codes:
+    """Return the codes of random networks that have about the expected MACs of a uniform mixture."""
+    expected = expected_macs(supernet, macs_of, rng)
     codes = supernet.space.sample(100, rng)
     macs = np.array([macs_of(code) for code in codes])
     near = np.argsort(np.abs(macs - expected))[:CODES]
@@ -98,12 +123,12 @@ def nearest_codes(supernet: Supernet, macs_of: Callable[[Any], int], rng: np.ran
 
 def compared(name: str, images: Tensor) -> dict[str, tuple[list[Step], list[Step]]]:
     """Return for each way to choose operations the steps of the supernet and those of plain networks."""
-    make, overrides = SUPERNETS[name]
+    overrides = SUPERNETS[name]
     space, rng = nas.space(name), np.random.default_rng(0)
-    supernet = make(space, **overrides)
+    supernet = make_supernet(space, **overrides)
 
     def plain(codes: Codes) -> list[Step]:
-        networks = [space.spec(code, **overrides).build() for code in codes]
+        networks = [network_of(space, code, overrides).build() for code in codes]
         return [training_step(network, lambda network=network: network(images)) for network in networks]
 
     def mixed(net: Supernet, choices: Sequence[Any]) -> list[Step]:
@@ -113,15 +138,17 @@ def compared(name: str, images: Tensor) -> dict[str, tuple[list[Step], list[Step
     paths = [supernet.weights_of(code) for code in codes]
     alone = plain(codes)
     uniform = [torch.full((len(site.operations),), 1 / len(site.operations)) for site in supernet.sites]
-    near = plain(nearest_codes(supernet, lambda code: space.spec(code, **overrides).cost()["macs"], rng))
+    near = plain(nearest_codes(supernet, lambda code: network_of(space, code, overrides).cost()["macs"], rng))
     needing = [site.clone().requires_grad_() for site in uniform]
     modes = {
         "one path, no gradient of weights (SPOS, ENAS)": (mixed(supernet, paths), alone),
         "one path with its gradient (GDAS)": (mixed(supernet, [sampled(path, 0, rng) for path in paths]), alone),
         "two paths (ProxylessNAS)": (mixed(supernet, [sampled(path, 1, rng) for path in paths]), alone),
-        f"all {len(uniform[0])} operations (DARTS)": (mixed(supernet, [needing] * CODES), near),
     }
-    partial = make(space, CandidateOptions(partial=4), **overrides)
+    if isinstance(supernet, ElasticSupernet):
+        return modes | {"all choices (DARTS)": (mixed(supernet, [needing]), near)}
+    modes[f"all {len(uniform[0])} operations (DARTS)"] = mixed(supernet, [needing] * CODES), near
+    partial = make_supernet(space, CandidateOptions(partial=4), **overrides)
     modes[f"all {len(uniform[0])} on a quarter of the channels (PC-DARTS)"] = (mixed(partial, [needing] * CODES), near)
     return modes
 
@@ -142,10 +169,11 @@ def main() -> None:
     torch.set_num_threads(1)
     images = torch.randn(BATCH, 3, 32, 32)
     for name in arguments.space or SUPERNETS:
-        make, overrides = SUPERNETS[name]
-        supernet = make(nas.space(name), **overrides)
-        worst = largest_difference(supernet, images[:2], supernet.space.sample(100, np.random.default_rng(2)))
-        print(f"{name}: 100 sub-networks and the same extracted differ by {worst:.1g} at most")
+        supernet = make_supernet(nas.space(name), **SUPERNETS[name])
+        codes = supernet.space.sample(100, np.random.default_rng(2))
+        worst, wrong = check(supernet, SUPERNETS[name], images[:2], codes)
+        print(f"{name}: 100 sub-networks and the same extracted differ by {worst:.1g} at most;", end=" ")
+        print(f"the parameters of {100 - wrong} are as in closed form")
         modes = compared(name, images)
         ratios: dict[str, list[float]] = {mode: [] for mode in modes}
         for turn in range(arguments.rounds + 1):

@@ -37,6 +37,8 @@ SPACE = ResidualSpace(
     },
     description="from ResNet-50 to ConvNeXt V2, one decision for each step",
 )
+#: the largest network has too many weights to share
+SPACE.proxy = {"width": 0.25}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""A supernet without normalisation in which one operation of each site lets the labels be learnt, and no other does."""
+"""A supernet in which one operation of each site lets the labels be learnt, and no other does.
+
+As behind a batch normalisation without weights, no operation can make up for its weight in a mixture by larger weights
+of its own; but nothing depends on the batch.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,8 @@ RIGHT = np.array([operations.index("signal") for operations in OPERATIONS], dtyp
 #: a row of an image: features the labels depend on, then as many they do not
 FEATURES = 4
 CLASSES = 3
+#: norm of the matrix of an operation
+NORM = 0.8
 
 
 class ToySpace(SearchSpace):
@@ -69,7 +75,8 @@ class ToySupernet(Supernet):
                 name = self.sites[s].operations[term.operation]
                 self.computed.append((s, name))
                 if name in parts:
-                    total = total + term.weight * self.linear[s][name](parts[name])  # type: ignore[index]
+                    matrix = self.linear[s][name].weight  # type: ignore[index]
+                    total = total + term.weight * (parts[name] @ (matrix * NORM / matrix.norm()).T)
                 elif name == "skip_connect":
                     total = total + term.weight * row[:, FEATURES : FEATURES + 1]
         return total
@@ -80,6 +87,9 @@ class ToySupernet(Supernet):
     def derive(self, weights: Sequence[SiteWeights]) -> Codes:
         code: Codes = self.space.check(np.array([[int(site.argmax()) for site in dense(weights)]]))[0]
         return code
+
+    def network(self, code: npt.NDArray[np.integer]) -> NetworkSpec:
+        raise NotImplementedError
 
     def extract(self, code: npt.NDArray[np.integer]) -> nn.Module:
         raise NotImplementedError

@@ -10,12 +10,18 @@ import typer
 
 from nas.cli.console import print_json
 
+#: what --weights says for those of a supernet
+SHARED = Path("shared")
+
 
 def export(
     architecture: Annotated[str, typer.Argument(help="RUN#3, a published network, or a code.")],
     format: Annotated[str, typer.Option(help="onnx, or torch (a source file and a state dict).")],
     out: Annotated[Path | None, typer.Option(help="Folder to write to; default: the run's exports/, or here.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Trained weights; default: random ones.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="File of trained weights, or `shared` for those of a one-shot run; default: random."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random weights.", min=0, max=2**63 - 1)] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
@@ -27,12 +33,17 @@ def export(
     from nas.export.export import FORMATS
     from nas.export.export import export as write
     from nas.search.resolve import resolve
+    from nas.search.shared import shared_network
 
     if format not in FORMATS:
         raise UnknownNameError("format", format, FORMATS)
     found = resolve(architecture)
     folder = out if out is not None else found.run.path / "exports" if found.run else Path()
-    written = write(found.spec, format, folder / found.label, seed, weights)
+    if weights == SHARED and not SHARED.exists():
+        spec, state = shared_network(found)
+        written = write(spec, format, folder / f"{found.label}-shared", seed, state)
+    else:
+        written = write(found.spec, format, folder / found.label, seed, weights)
     if as_json:
         files = [str(file) for file in written.files]
         print_json(asdict(written) | {"files": files, "weights": str(weights) if weights else "untrained"})
@@ -41,4 +52,10 @@ def export(
         typer.echo(f"Wrote     {file}")
     compared = f"maximum difference {written.max_difference:.2e} of outputs up to {written.max_output:.2g}"
     typer.echo(f"Checked   against torch with {written.checked_with}: {compared}")
-    typer.echo(f"Weights   {weights or 'untrained (random initialisation); train before use'}")
+    typer.echo(f"Weights   {_weights_text(weights)}")
+
+
+def _weights_text(weights: Path | None) -> str:
+    if weights == SHARED:
+        return "shared with all networks of the supernet, in its width; fine-tune before use"
+    return str(weights or "untrained (random initialisation); train before use")

@@ -51,7 +51,7 @@ def finish(run: Run, as_json: bool, rows: int, preview: bool = False) -> None:
     out.print(f"Run       {run.path}  (config.yaml, trials.sqlite, front.csv, front.json)")
     out.print(f"Report    {report}")
     if run.config.oneshot is not None:
-        out.print(f"Training  {training_report(run, 'ended')}")
+        out.print(f"Training  {training_report(run)}")
     if not found:
         raise NoNetworkFoundError(nothing_found(run))
     point = shlex.quote(f"{run.path}#1")

@@ -38,7 +38,8 @@ def search(
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE",
+            "--set",
+            metavar="KEY=VALUE",
             help="One-shot strategies: a setting, e.g. order=2, network.channels=8; see `nas show strategy darts`.",
         ),
     ] = None,

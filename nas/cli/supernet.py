@@ -29,7 +29,8 @@ def print_training(run: Run) -> None:
     changed = ", ".join(f"{key} {value}" for key, value in changed_settings(config).items())
     out = console()
     out.print(f"Images    {dataset.data.describe()}: {dataset.splits.describe()}")
-    out.print(f"Supernet  {config.strategy}, {config.oneshot['epochs']} epochs; networks with {network}")
+    epochs = config.oneshot["epochs"]
+    out.print(f"Supernet  {config.strategy}, {epochs} epoch{'s'[: epochs > 1]}; networks with {network}")
     if changed:
         out.print(f"Settings  {changed}")
 
@@ -56,11 +57,15 @@ def training_shown(run: Run, enabled: bool) -> Iterator[OnTraining | None]:
         yield update
 
 
-def training_report(run: Run, ended: str = "") -> Path:
+def training_report(run: Run) -> Path:
     """Write the page of the training of a run as it stands, and return its path."""
     from nas.report.oneshot import write_page
+    from nas.supernet.checkpoint import RECORDS, read_records
     from nas.supernet.factory import sites_of
+    from nas.supernet.record import FOLDER
 
     assert run.config.oneshot is not None
+    records = read_records(run.path / FOLDER / RECORDS)
+    ended = records[-1].get("ended", "") if records else ""
     sites, epochs = sites_of(run.problem.space), run.config.oneshot["epochs"]
     return write_page(run.path, sites, run.path.name, ended, epochs)

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nas.data.batches import Batches
 from nas.data.dataset import Dataset
 from nas.data.splits import Indices, stratified
 from nas.errors import NasError
+from nas.space import NetworkSpec
 from nas.supernet.checkpoint import CHECKPOINT, read_checkpoint
 from nas.supernet.factory import make_supernet
 from nas.supernet.record import RECORD, SupernetRecord
@@ -100,6 +101,16 @@ class SharedWeights:
                 right.append((logits.argmax(1) == labels).sum())
                 finite.append(logits.isfinite().all())
         return float(torch.stack(right).sum()) if bool(torch.stack(finite).all()) else float("nan")
+
+    def network(self, code: npt.NDArray[np.integer]) -> tuple[NetworkSpec, nn.Module]:
+        """Return the network of a code int[D] alone, with its shared weights and statistics of its own.
+
+        Raises:
+            NasError: the supernet has no weights for the networks of its space.
+        """
+        network = self._supernet.extract(code)
+        recalibrate(network, (images for images, _ in self._calibration))
+        return self._supernet.network(code), network.cpu()
 
     def _drawn(self, indices: Indices, count: int | None, seed: int) -> Indices:
         """Return so many of some images, the classes in proportion; None for all."""

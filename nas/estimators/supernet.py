@@ -14,10 +14,12 @@ import pandas as pd
 
 from nas.errors import NasError
 from nas.estimators.base import About, Estimator, HasSpace
-from nas.space import Codes, SearchSpace
+from nas.space import Codes, NetworkSpec, SearchSpace
 from nas.supernet.record import SupernetRecord, find_supernet, read_supernet_record
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from nas.estimators.shared_weights import SharedWeights
     from nas.supernet.supernet import Supernet
 
@@ -60,6 +62,8 @@ class SupernetEstimator(Estimator):
                 raise NasError("supernet needs the run that trained one: write supernet:RUN, e.g. supernet:runs/first")
             record = read_supernet_record(folder)
         self.folder, self.record, self._data, self._in_training = folder, record, data, in_training
+        #: part, code -> images of the part that are right; what a network was once asked for is asked for again
+        self._right: dict[tuple[str, bytes], float] = {}
 
     @classmethod
     def with_argument(cls, run: str) -> Callable[[], SupernetEstimator]:
@@ -130,13 +134,24 @@ class SupernetEstimator(Estimator):
         )
         return About(note, f"images of {record.data}", digest)
 
+    def network(self, code: npt.NDArray[np.integer]) -> tuple[NetworkSpec, nn.Module]:
+        """Return the network of a code int[D] with its shared weights, as wide as the supernet has it; see `evaluate`.
+
+        Raises:
+            NasError: weights or images are missing or damaged, or networks cannot have the weights of the supernet.
+        """
+        return self._shared.network(code)
+
     # --- what is slow, made when it is first needed -----------------------------------------------------------------
 
     def _shares(self, codes: Codes, part: str) -> tuple[npt.NDArray[np.float64], int]:
         """Return float[n], the share of the images of a part that each network gets right, and how many images."""
         images = self._shared.sizes[part]
-        right = [self._shared.right(code, part) for code in np.asarray(codes)]
-        return np.array(right, dtype=np.float64) / images, images
+        keys = [(part, code.tobytes()) for code in np.asarray(codes, dtype=np.int8)]
+        for key, code in zip(keys, codes, strict=True):
+            if key not in self._right:
+                self._right[key] = self._shared.right(code, part)
+        return np.array([self._right[key] for key in keys], dtype=np.float64) / images, images
 
     @cached_property
     def _shared(self) -> SharedWeights:
@@ -173,4 +188,5 @@ def wilson(
     """
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
+    # Shares of 0 and 1 are ends themselves, but for rounding.
+    return np.clip(centre - half, 0.0, share), np.clip(centre + half, share, 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,11 +40,14 @@ class Exported:
     checked_with: str
 
 
-def export(spec: NetworkSpec, format: str, stem: Path, seed: int = 0, weights: Path | None = None) -> Exported:
+def export(
+    spec: NetworkSpec, format: str, stem: Path, seed: int = 0, weights: Path | Mapping[str, Tensor] | None = None
+) -> Exported:
     """Write a network to `stem`.onnx, or `stem`.py and `stem`.pt.
 
     Args:
-        weights: file of weights under our keys (see `nas.export.weights`); None for random, untrained ones.
+        weights: state dict under our keys, or a file of one (see `nas.export.weights`); None for random, untrained
+            ones.
 
     Raises:
         NasError: an unknown format, a missing library, weights that do not fit, a file that cannot be written, or a
@@ -59,7 +62,10 @@ def export(spec: NetworkSpec, format: str, stem: Path, seed: int = 0, weights: P
     # Building networks draws random numbers; the caller's sequence of them stays as it was.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = _settled(spec.build(), spec) if weights is None else import_state(spec, read_state(weights))
+        if weights is None:
+            module = _settled(spec.build(), spec)
+        else:
+            module = import_state(spec, read_state(weights) if isinstance(weights, Path) else weights)
         image = torch.randn(1, spec.in_channels, spec.resolution, spec.resolution)
         try:
             stem.parent.mkdir(parents=True, exist_ok=True)

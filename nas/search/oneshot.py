@@ -55,7 +55,7 @@ def with_settings(config: SearchConfig) -> SearchConfig:
     data = config.data or "digits"
     update = {
         "oneshot": settings.model_dump(mode="json"), "budget": settings.candidates, "estimator": "supernet",
-        "data": data if data == "digits" else str(Path(data).resolve()),
+        "data": data if data == "digits" else _lasting(data),
     }  # fmt: skip
     return config.model_copy(update=update)
 
@@ -86,10 +86,12 @@ def supernet_record(config: SearchConfig) -> SupernetRecord:
     """
     from nas.data.dataset import Dataset
     from nas.data.images import check_shape
+    from nas.supernet.factory import sites_of
     from nas.supernet.record import SupernetRecord, space_digest
 
     kind, settings = _kind_and_settings(config)
     space, options = space_of(config), kind.candidate_options(settings)
+    sites_of(space)  # says it where there can be none
     data, share = config.data or "digits", settings.architecture_share if kind.learns_architecture else 0.0
     dataset = Dataset.load(
         data, seed=config.seed, image_size=settings.image_size, images=settings.images, architecture=share
@@ -99,7 +101,7 @@ def supernet_record(config: SearchConfig) -> SupernetRecord:
     network = {"num_classes": len(dataset.data.classes), "in_channels": channels, "resolution": height}
     return SupernetRecord(
         method=config.strategy, space=space.name, space_declaration=config.space_declaration,
-        space_digest=space_digest(space), network=network | settings.network, affine=options.affine,
+        space_digest=space_digest(space), network=network | dict(space.proxy) | settings.network, affine=options.affine,
         partial=options.partial, pool_norm=options.pool_norm, data=data, data_digest=dataset.data.digest,
         image_size=settings.image_size, images=settings.images, architecture_share=share, seed=config.seed,
         validation_images=settings.validation_images, recalibration_images=settings.recalibration_images,
@@ -168,6 +170,11 @@ def proposals_of(strategy: OneShotStrategy) -> Propose:
         return np.asarray(strategy.supernet.space.canonical(codes))
 
     return propose
+
+
+def _lasting(data: str) -> str:
+    """Return the paths of a list made absolute: a run can be resumed from anywhere."""
+    return ",".join(str(Path(part.strip()).expanduser().resolve()) for part in data.split(","))
 
 
 def _not_trained(n: int, seed: int) -> Codes:

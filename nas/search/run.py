@@ -238,9 +238,14 @@ class Run:
         return Archive(self.problem, self.record.box, self.known.metrics)
 
     def published(self) -> pd.DataFrame:
-        """Published networks that lie in the space, beside the front; see `nas.search.published`."""
+        """Published networks that lie in the space, beside the front; see `nas.search.published`.
+
+        None while a supernet is trained that is to judge them.
+        """
         from nas.search.published import published_beside
 
+        if self.config.oneshot is not None and self.history().codes.size == 0:
+            return pd.DataFrame()
         return published_beside(self.problem, self.front)
 
     def write_front(self) -> None:

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache, cached_property
-from typing import Any
+from operator import methodcaller
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,9 @@ _NETWORK = ("width", "stem", "downsampling", "norm", "activation")
 _BLOCK = ("block", "kernel", "expansion", "activations", "norms", "scaling")
 #: what a network takes from the decisions of _NETWORK, in this order; its stem is the only part that needs the last
 _AROUND = ("downsampling", "width", "norm", "activation", "stem")
+
+#: a block or several
+_Blocks = TypeVar("_Blocks")
 
 
 class ResidualSpace(SearchSpace):
@@ -116,13 +120,17 @@ class ResidualSpace(SearchSpace):
 
     @cached_property
     def vocabulary(self) -> BlockVocabulary:
-        return self._vocabulary(lambda network: network)
+        return self._vocabulary(self._widths)
 
     def scaled_vocabulary(self, width: float) -> BlockVocabulary:
-        return self._vocabulary(lambda network: network.scale(width=width))
+        return self._vocabulary([replace(self._skeleton, width=w).scale(width=width).width for w in self._widths])
 
-    def _vocabulary(self, scaled: Callable[[ResidualNetwork], ResidualNetwork]) -> BlockVocabulary:
-        """Return the blocks of networks after a function has changed them."""
+    @property
+    def _widths(self) -> list[int]:
+        return [int(value) for value in self.decisions[self._column["width"]].choices]
+
+    def _vocabulary(self, widths: Sequence[int]) -> BlockVocabulary:
+        """Return the blocks of networks that have, in place of each of its widths, another."""
         columns = [self._column[field] for field in _BLOCK]
         counts = [len(self.decisions[column].choices) for column in columns]
         settings = np.zeros((int(np.prod(counts)), len(self.decisions)), dtype=np.int8)
@@ -136,12 +144,17 @@ class ResidualSpace(SearchSpace):
 
         designed = [self.spec(code) for code in designs]
         around = [self._column[field] for field in _AROUND]
-        values = [self.decisions[column].choices for column in around]
+        values = [widths if field == "width" else self.decisions[self._column[field]].choices for field in _AROUND]
 
         @cache
-        def network(design: int, *chosen: int) -> ResidualNetwork:
-            changes: dict[str, Any] = {_AROUND[i]: values[i][choice] for i, choice in enumerate(chosen)}
-            return scaled(replace(designed[design], **changes))
+        def network(design: int, *settings: Choice) -> ResidualNetwork:
+            changes: dict[str, Any] = dict(zip(_AROUND, settings, strict=False))
+            return replace(designed[design], **changes)
+
+        def looked_up(blocks_of: Callable[[ResidualNetwork], _Blocks]) -> Callable[..., _Blocks]:
+            """Return the blocks of a network by its design and the choices around it, once where values are equal."""
+            found = cache(lambda design, *settings: blocks_of(network(design, *settings)))
+            return lambda design, *chosen: found(design, *(values[i][choice] for i, choice in enumerate(chosen)))
 
         def settled_by(count: int) -> tuple[list[int], list[int]]:
             """The design and the first `count` of what is around it: positions, and numbers of choices."""
@@ -149,14 +162,15 @@ class ResidualSpace(SearchSpace):
 
         body, head = settled_by(4), settled_by(3)
         builder = _RepeatingBuilder()
-        builder.add(around, list(map(len, values)), lambda *key: (network(0, *key).stem_block(),))
+        stem = looked_up(lambda network: (network.stem_block(),))
+        builder.add(around, list(map(len, values)), lambda *key: stem(0, *key))
         for stage in range(self._stages):
-            builder.add(*body, lambda *key, stage=stage: network(*key).entry_blocks(stage))
+            builder.add(*body, looked_up(methodcaller("entry_blocks", stage)))
             builder.add_repeated(
                 stage, [int(count) - 1 for count in self.decisions[stage].choices], *body,
-                lambda *key, stage=stage: network(*key).later_block(stage),
+                looked_up(methodcaller("later_block", stage)),
             )  # fmt: skip
-        builder.add(*head, lambda *key: network(*key).head_blocks())
+        builder.add(*head, looked_up(lambda network: network.head_blocks()))
         return builder.build(derive)
 
 

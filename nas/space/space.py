@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ class SearchSpace(ABC):
     description: str = ""
     #: file with the accuracy surrogate fitted for this space, if one ships
     surrogate: Path | None = None
+    #: fields of its networks while they share weights in a search, where those of the space are too large for that
+    proxy: Mapping[str, int | float] = MappingProxyType({})
     decisions: tuple[Decision, ...]
 
     @property

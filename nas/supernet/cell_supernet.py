@@ -140,9 +140,12 @@ class CellSupernet(Supernet):
                 decisions.update(choices.setting(edges))
         return self.space.encode(decisions)
 
+    def network(self, code: npt.NDArray[np.integer]) -> CellNetwork:
+        return self.space.spec(code, **self.overrides)
+
     def extract(self, code: npt.NDArray[np.integer]) -> nn.Module:
         check_extractable(self.options)
-        spec = self.space.spec(code, **self.overrides)
+        spec = self.network(code)
         todo = terms(self.weights_of(code), self.sites)
         kept = [self._sites.leaving(kind, todo) for kind in KINDS]
         sources: list[Source] = [(block, None) for block in self.stem]

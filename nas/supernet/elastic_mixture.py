@@ -113,7 +113,9 @@ def _mask(widths: Sequence[int], channels: int, shares: Tensor) -> Tensor:
 
 def fitted(x: Tensor, channels: int) -> Tensor:
     """Return x with so many channels: its leading ones, or zeros behind them."""
-    if x.shape[1] >= channels:
+    if x.shape[1] == channels:
+        return x
+    if x.shape[1] > channels:
         return x[:, :channels]
     return functional.pad(x, [0, 0] * (x.dim() - 2) + [0, channels - x.shape[1]])
 

@@ -63,22 +63,21 @@ def places(
         if i == len(found) - 1:
             changes |= {"out_channels": spec.num_classes, "dropout": spec.dropout}
         table, columns, depth = _present(space, group, ids)
+        lookup = Lookup(table, columns)
         # A stage repeats its table for every layer.
-        key = (table.tobytes(), *columns, *changes)
+        key = (lookup.table.tobytes(), *lookup.columns, *changes)
         if key not in known:
-            known[key] = _design(vocabulary, table, columns, changes)
+            known[key] = _design(vocabulary, lookup, changes)
         yield ElasticLayer(known[key], depth, transforms)
 
 
-def _design(
-    vocabulary: BlockVocabulary, table: npt.NDArray[np.int32], columns: Sequence[int], changes: dict[str, Any]
-) -> Design:  # fmt: skip
-    """Return what can stand where a table over some decisions says which block does."""
-    distinct, index = np.unique(table, return_inverse=True)
-    anatomies = [anatomy(replace(block, **changes)) for block in (vocabulary.blocks[i] for i in distinct)]
+def _design(vocabulary: BlockVocabulary, lookup: Lookup, changes: dict[str, Any]) -> Design:
+    """Return what can stand where decisions choose one of the blocks of a vocabulary."""
+    distinct, index = np.unique(lookup.table, return_inverse=True)
+    anatomies = [anatomy(replace(vocabulary.blocks[block], **changes)) for block in distinct]
     unique = {found: j for j, found in enumerate(dict.fromkeys(anatomies))}
-    local = np.array([unique[found] for found in anatomies])[index.reshape(table.shape)]
-    return Design(tuple(unique), Lookup(local, columns))
+    local = np.array([unique[found] for found in anatomies])[index.reshape(lookup.table.shape)]
+    return Design(tuple(unique), Lookup(local, lookup.columns))
 
 
 def _check_size(space: SearchSpace, vocabulary: BlockVocabulary, found: Sequence[npt.NDArray[np.int32]]) -> None:

@@ -75,7 +75,7 @@ def normalize(shared: SharedNorms, x: Tensor, mixture: Mixture) -> Tensor:
     terms = []
     for (op, channels), share in mixture.split(_norm_and_width).items():
         if op in ACROSS:
-            terms.append(weighed(fitted(shared.apply_to(x[:, :channels], op), x.shape[1]), share))
+            terms.append(weighed(fitted(shared.apply_to(fitted(x, channels), op), x.shape[1]), share))
             continue
         normed = shared.apply_to(x, op) if op else x
         terms.append(masked(normed, mixture, _width_under, op) if across else weighed(normed, share))
@@ -127,7 +127,7 @@ def scaled(shared: SharedScale, x: Tensor, mixture: Mixture) -> Tensor:
 def responded(shared: SharedScale, x: Tensor, mixture: Mixture) -> Tensor:
     """Normalise the global response for every width, and mix the results with x itself; masked."""
     terms = [
-        weighed(fitted(shared.apply_to(x[:, :channels]), x.shape[1]), share)
+        weighed(fitted(shared.apply_to(fitted(x, channels)), x.shape[1]), share)
         for channels, share in mixture.split(_width_of_having).items()
         if channels is not None
     ]

@@ -84,7 +84,7 @@ class SharedNorms(nn.ModuleDict):
         """Normalise x, with the leading channels of the weights; a batch normalisation keeps statistics of those."""
         norm, channels = self[op], x.shape[1]
         if isinstance(norm, nn.LayerNorm):
-            weight, bias = norm.weight[:channels], norm.bias[:channels]
+            weight, bias = _of(norm.weight, channels), _of(norm.bias, channels)
             return functional.layer_norm(x.movedim(1, -1), (channels,), weight, bias, norm.eps).movedim(-1, 1)
         if isinstance(norm, SimpleNorm):
             scale = torch.rsqrt(x.var(1, keepdim=True) + 1e-6)
@@ -96,8 +96,8 @@ class SharedNorms(nn.ModuleDict):
             norm.num_batches_tracked.add_(1)
             momentum = 1 / int(norm.num_batches_tracked) if momentum is None else momentum
         return functional.batch_norm(
-            x, _of(norm.running_mean, channels), _of(norm.running_var, channels), norm.weight[:channels],
-            norm.bias[:channels], self.training, momentum or 0.0, norm.eps,
+            x, _of(norm.running_mean, channels), _of(norm.running_var, channels), _of(norm.weight, channels),
+            _of(norm.bias, channels), self.training, momentum or 0.0, norm.eps,
         )  # fmt: skip
 
     def state(self, piece: Piece) -> Iterator[tuple[str, Tensor]]:
@@ -189,4 +189,4 @@ def _most(pieces: Sequence[Piece], field: str) -> int:
 
 def _of(tensor: Tensor | None, channels: int) -> Tensor:
     assert tensor is not None
-    return tensor[:channels]
+    return tensor if len(tensor) == channels else tensor[:channels]

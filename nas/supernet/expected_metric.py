@@ -23,7 +23,6 @@ MOST_COMBINATIONS = 50_000
 _COMPARED = 2048
 #: how far predictions, which are rounded to 1e-9, may be from the sum
 _ROUNDING = 2e-9
-_THOUSAND = 1000.0
 
 #: weights of the sites -> the scalar expectation, float64, differentiable; what the predictor says at one-hot weights
 ExpectedMetric = Callable[[Sequence[SiteWeights]], Tensor]
@@ -52,9 +51,9 @@ def expected_sum(supernet: Supernet, share: Callable[[Block], float]) -> Additiv
 def expected_metric(supernet: Supernet, predictor: LatencyPredictor, rate: bool = False) -> ExpectedMetric:
     """Return the expectation of what a predictor says of the networks of a supernet.
 
-    Of the kinds that can be, the first: a sum over blocks, exact on all supernets; where sites are decisions, a table
-    of all networks of a small space, exact too (`EnumeratedMetric`), or draws, unbiased (`SampledMetric`). All three
-    are the multilinear extension of the predictor, which is the predictor itself at one-hot weights.
+    It is the predictor itself at one-hot weights. Of three kinds it is the first that can be: a sum over blocks, exact
+    on all supernets; where sites are decisions, a table of all networks of a small space, exact too
+    (`EnumeratedMetric`), or draws from a large one, unbiased (`SampledMetric`).
 
     Args:
         rate: it predicts units a second, which are not averaged but turned into milliseconds a unit: times add up.
@@ -113,7 +112,7 @@ def _constant(space: SearchSpace, predictor: AdditivePredictor, values: Array) -
 def _metric(space: SearchSpace, predictor: LatencyPredictor, rate: bool) -> Metric:
     def metric(codes: Codes) -> Array:
         mean, _ = predictor.predict(space, codes)
-        return _THOUSAND / mean if rate else mean
+        return 1000.0 / mean if rate else mean
 
     def of_any(codes: Codes) -> Array:
         # A decision that does not matter changes nothing, so many codes are one network.

@@ -82,7 +82,7 @@ def _kind(space: SearchSpace) -> _Kind:
         return _CELLS
     if all(re.fullmatch(r"node\d+\.from\d+", decision.name) for decision in space.decisions):
         return _EDGES
-    if space.spec(np.zeros(len(space.decisions), dtype=np.int8)).is_chain:
+    if space.spec(space.sample(1, np.random.default_rng(0))[0]).is_chain:
         return _CHAINS
     raise NasError(
         f"{space.name} has no supernet; there is one of spaces of a normal and a reduction cell (darts, nasnet), of "
@@ -96,5 +96,5 @@ def _check(space: SearchSpace, name: str, value: object, known: tuple[str, ...])
     is_share = name in _SHARES
     if isinstance(value, bool) or not isinstance(value, int | float if is_share else int):
         raise NasError(f"{name} is {value!r}, must be a {'' if is_share else 'whole '}number")
-    if name == "dropout" and not 0 <= value < 1:  # type: ignore[operator]
+    if name == "dropout" and not 0 <= value < 1:
         raise NasError(f"dropout is {value!r}, must be at least 0 and below 1")

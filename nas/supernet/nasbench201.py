@@ -97,6 +97,9 @@ class NasBench201Supernet(Supernet):
         code: Codes = self.space.check(chosen[None])[0]
         return code
 
+    def network(self, code: npt.NDArray[np.integer]) -> NetworkSpec:
+        return self.space.spec(code, **self.overrides)
+
     def extract(self, code: npt.NDArray[np.integer]) -> nn.Module:
         check_extractable(self.options)
         todo = terms(self.weights_of(code), self.sites)
@@ -104,7 +107,7 @@ class NasBench201Supernet(Supernet):
         for part in self.parts:
             modules = part.used(todo) if isinstance(part, MixedCell) else part.children()
             sources += [(module, None) for module in modules]
-        network = self.space.spec(code, **self.overrides).build().to(next(self.parameters()))
+        network = self.network(code).build().to(next(self.parameters()))
         transplant(sources, network)
         return network.train(self.training)
 

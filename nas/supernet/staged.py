@@ -67,7 +67,7 @@ class ElasticSupernet(Supernet):
         self.overrides = overrides
         self.sites = tuple(Site(d.name, tuple(map(word, d.choices))) for d in space.decisions)
         _check_overrides(space, overrides)
-        spec = self._network(np.zeros(len(space.decisions), dtype=np.int8))
+        spec = self.network(np.zeros(len(space.decisions), dtype=np.int8))
         if not spec.is_chain:
             raise NasError(f"the networks of {space.name} are no chains of blocks; they have a supernet of their own")
         self._derived = derived_columns(space)
@@ -75,8 +75,7 @@ class ElasticSupernet(Supernet):
         self.layers = nn.ModuleList(places(space, vocabulary, spec, transforms))
         self._cost: ExpectedCost | None = None
 
-    def _network(self, code: npt.NDArray[np.integer]) -> NetworkSpec:
-        """Return the network of a code as it is here, with another width and image."""
+    def network(self, code: npt.NDArray[np.integer]) -> NetworkSpec:
         spec = self.space.spec(code, **self.overrides)
         return spec if self.width == 1 else spec.scale(width=self.width)
 
@@ -132,7 +131,7 @@ class ElasticSupernet(Supernet):
 
     def extract(self, code: npt.NDArray[np.integer]) -> nn.Module:
         parameter = next(self.parameters())
-        network = self._network(code).build().to(parameter.device, parameter.dtype)
+        network = self.network(code).build().to(parameter.device, parameter.dtype)
         choices = self._choices(self.weights_of(code))
         held = [
             item

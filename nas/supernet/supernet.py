@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from nas.space import BlockVocabulary, Codes, SearchSpace
+from nas.space import BlockVocabulary, Codes, NetworkSpec, SearchSpace
 from nas.supernet.weights import SiteWeights
 
 
@@ -61,8 +61,12 @@ class Supernet(nn.Module, ABC):
         """Return int8[D], the code of the architecture that weights stand for, by the rule of the literature."""
 
     @abstractmethod
+    def network(self, code: npt.NDArray[np.integer]) -> NetworkSpec:
+        """Return the network of a code int[D] as it is here: perhaps narrower than in the space, with other images."""
+
+    @abstractmethod
     def extract(self, code: npt.NDArray[np.integer]) -> nn.Module:
-        """Return the network of a code alone, `space.spec(code).build()` with the weights copied: same outputs.
+        """Return the network of a code alone, `network(code).build()` with the weights copied: same outputs.
 
         Its BatchNorms carry the statistics that they have here; see `recalibrate`.
         """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from digit_supernets import SMALL, load, record_of
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
@@ -24,72 +24,31 @@ from nas.estimators.shared_weights import SharedWeights
 from nas.estimators.supernet import SupernetEstimator, wilson
 from nas.search.config import SearchConfig
 from nas.search.problem import Problem
-from nas.search.run import Run
 from nas.space import Codes, SearchSpace
 from nas.space.space_file import space_from
-from nas.strategies.oneshot.fit import Fit
-from nas.strategies.oneshot.spos import SPOS
 from nas.supernet.cell_edge import PLAIN, CandidateOptions
 from nas.supernet.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
 from nas.supernet.factory import make_supernet
-from nas.supernet.record import RECORD, SupernetRecord, read_supernet_record, space_digest, write_supernet_record
+from nas.supernet.record import read_supernet_record, write_supernet_record
 from nas.supernet.supernet import Supernet
 
-Command = Callable[..., tuple[int, str, str]]
-
-#: images that train weights: one batch of the recalibration, so that their order does not matter
-TRAIN = 128
-SMALL = {"num_classes": 10, "in_channels": 1, "resolution": 8, "channels": 4, "cells": 1}
 CHAINS = {
     "name": "chains", "resolution": 16, "num_classes": 10, "in_channels": 1, "stem": "cn_k3_s2_c8", "dropout": 0.5,
     "stages": ["ir_r{1-2}_k{3,5}_e{1,3}_c8_se{0,1}", "ir_r{1-2}_k3_s2_e3_c16"], "head": ["cn_c32", "pool", "fc"],
 }  # fmt: skip
 
 
-def load(size: int) -> Dataset:
-    return Dataset.load("digits", image_size=size, images=2 * TRAIN)
-
-
-def record_of(space: SearchSpace, size: int, network: dict[str, Any], **fields: Any) -> SupernetRecord:
-    return SupernetRecord(
-        method="spos", space=space.name, space_digest=space_digest(space), network=network, data="digits",
-        data_digest=load(size).data.digest, image_size=size, images=2 * TRAIN, architecture_share=0.5, **fields,
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The supernet of a run: NAS-Bench-201 at its smallest, trained on digits of 8 × 8 pixels."""
-    space, data = nas.space("nasbench201"), load(8)
-    folder = tmp_path_factory.mktemp("runs") / "first" / "supernet"
-    write_supernet_record(folder, record_of(space, 8, SMALL))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        supernet = make_supernet(space, PLAIN, **SMALL)
-    settings = SPOS.Settings(epochs=15, batch_size=32, learning_rate=0.2)
-    Fit(SPOS(supernet, settings), data.batches("train", 32, seed=1), None, folder, 0).run()
-    return folder
-
-
-@pytest.fixture
-def copied(trained: Path, tmp_path: Path) -> Path:
-    """A copy of it that may be changed, as runs/first of the current folder of a command."""
-    folder = tmp_path / "runs" / "first" / "supernet"
-    folder.mkdir(parents=True)
-    for name in (RECORD, CHECKPOINT):
-        (folder / name).write_bytes((trained / name).read_bytes())
-    return folder
-
-
-def untrained(folder: Path, space: SearchSpace, options: CandidateOptions, size: int, **fields: Any) -> Supernet:
+def untrained(
+    folder: Path, space: SearchSpace, options: CandidateOptions, size: int, network: dict[str, Any], **fields: Any
+) -> Supernet:
     """Write a supernet whose weights are random, and statistics of nothing that was ever seen; return it."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        supernet = make_supernet(space, options, **fields.pop("network"))
+        supernet = make_supernet(space, options, **network)
         for module in supernet.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.running_mean.normal_()  # type: ignore[union-attr]
-    write_supernet_record(folder, record_of(space, size, **fields))
+    write_supernet_record(folder, record_of(space, size, network, **fields))
     state = {"strategy": {"supernet": supernet.state_dict()}, "ended": "all epochs are over", "epoch": 1}
     write_checkpoint(folder / CHECKPOINT, state)
     return supernet
@@ -274,159 +233,3 @@ def test_bounds_that_only_evaluating_tells(trained: Path) -> None:
     assert preview.feasible == (macs <= 50e6).sum()
     with pytest.raises(NasError, match="lower it to at most 100 %"):
         at_least(101).check_feasible()
-
-
-# --- as a user searches with it ---------------------------------------------------------------------------------------
-
-
-def search(nas_command: Command, *options: object, run: str = "first", space: str = "nasbench201") -> tuple[int, str]:
-    code, out, err = nas_command(
-        "search", "--space", space, "--estimator", f"supernet:{run}", "--budget", 20, *options
-    )  # fmt: skip
-    return code, out + err
-
-
-def test_a_search_by_the_name_of_the_run(copied: Path, nas_command: Command) -> None:
-    code, said = search(nas_command, "--strategy", "random", "--out", "found")
-    assert code == 0, said
-    assert "one-shot top-1" in said
-    assert "Reported  oneshot_test_top1" in said
-    run = Run.open("found")
-    assert len(run.trials) == 20
-    assert [objective.metric for objective in run.problem.objectives] == ["oneshot_top1", "macs"]
-    best = run.trials.nlargest(1, "oneshot_top1")["code"].item()
-    assert best in set(run.front["code"])
-    assert run.problem.origin("oneshot_top1") == "measured"
-    assert "oneshot_test_top1" not in run.trials
-
-
-def test_an_interrupted_search_goes_on_as_if_it_had_not_been(
-    copied: Path, nas_command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = ("--strategy", "local", "--objectives", "oneshot_top1")
-    assert search(nas_command, *options, "--out", "whole")[0] == 0
-    right, calls = SharedWeights.right, 0
-
-    def interrupted(self: SharedWeights, code: Any, part: str) -> float:
-        nonlocal calls
-        calls += 1
-        if calls > 12:
-            raise KeyboardInterrupt
-        return right(self, code, part)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SharedWeights, "right", interrupted)
-        assert search(nas_command, *options, "--out", "halted")[0] == 130
-    assert 0 < len(Run.open("halted").trials) < 20
-    code, out, err = nas_command("resume", "halted")
-    assert code == 0, out + err
-    pd.testing.assert_frame_equal(Run.open("halted").trials, Run.open("whole").trials)
-
-
-def test_weights_that_changed_are_not_mixed_with_others(copied: Path, nas_command: Command) -> None:
-    assert search(nas_command, "--strategy", "random", "--out", "found")[0] == 0
-    state = read_checkpoint(copied / CHECKPOINT)
-    assert state is not None
-    next(iter(state["strategy"]["supernet"].values())).mul_(1.5)
-    write_checkpoint(copied / CHECKPOINT, state)
-    code, _, err = nas_command("resume", "found")
-    assert code == 2
-    assert "the estimator has changed since" in err
-
-
-def test_unfinished_training_is_said(copied: Path, nas_command: Command) -> None:
-    state = read_checkpoint(copied / CHECKPOINT)
-    assert state is not None
-    write_checkpoint(copied / CHECKPOINT, state | {"ended": "", "epoch": 3})
-    code, said = search(nas_command, "--strategy", "random")
-    assert code == 0
-    assert "its training has not ended, 3 epochs are over" in " ".join(said.split())
-
-
-@pytest.mark.parametrize(
-    ("run", "space", "message"),
-    [
-        ("first", "darts", "the supernet is of nasbench201, not of darts"),
-        ("furst", "nasbench201", "furst is not a run directory; runs that have one: first"),
-        ("plain", "nasbench201", "plain has no supernet"),
-        ("", "nasbench201", "write supernet:RUN"),
-    ],
-)
-def test_runs_that_cannot_be_used(
-    run: str, space: str, message: str, copied: Path, nas_command: Command, tmp_path: Path
-) -> None:
-    (tmp_path / "plain").mkdir()
-    code, said = search(nas_command, "--out", "found", run=run, space=space)
-    assert code == 2
-    assert message in said
-    assert "Traceback" not in said
-    assert not Path("found").exists()
-
-
-def cut(folder: Path) -> None:
-    content = (folder / CHECKPOINT).read_bytes()
-    (folder / CHECKPOINT).write_bytes(content[: len(content) // 2])
-
-
-def lose_weights(folder: Path) -> None:
-    (folder / CHECKPOINT).unlink()
-
-
-def exchange(folder: Path) -> None:
-    """Put the weights of a wider supernet in."""
-    record = read_supernet_record(folder)
-    write_supernet_record(folder, record.model_copy(update={"network": record.network | {"channels": 6}}))
-
-
-def empty(folder: Path) -> None:
-    write_checkpoint(folder / CHECKPOINT, {"strategy": {}, "ended": ""})
-
-
-def other_images(folder: Path) -> None:
-    record = read_supernet_record(folder)
-    write_supernet_record(folder, record.model_copy(update={"data_digest": "0" * 64}))
-
-
-def moved_images(folder: Path) -> None:
-    record = read_supernet_record(folder)
-    write_supernet_record(folder, record.model_copy(update={"data": str(folder / "images")}))
-
-
-def other_space(folder: Path) -> None:
-    record = read_supernet_record(folder)
-    write_supernet_record(folder, record.model_copy(update={"space_digest": "0" * 64}))
-
-
-def misspell(folder: Path) -> None:
-    text = (folder / RECORD).read_text()
-    (folder / RECORD).write_text(text.replace("affine: true", "affine: maybe"))
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (cut, "checkpoint.pt is damaged"),
-        (lose_weights, "its training has not begun"),
-        (exchange, "checkpoint.pt is damaged: its weights are not of the supernet"),
-        (empty, "checkpoint.pt is damaged: its weights are not of the supernet"),
-        (other_images, "the images of digits are now others than those the supernet was trained on"),
-        (moved_images, "if they moved, say where by --data"),
-        (other_space, "the space nasbench201 is another one than when the supernet was made"),
-        (misspell, "supernet.yaml is no record of a supernet: affine"),
-    ],
-)
-def test_damage_is_said_before_a_run_is_made(
-    damage: Callable[[Path], None], message: str, copied: Path, nas_command: Command
-) -> None:
-    damage(copied)
-    code, said = search(nas_command, "--out", "found")
-    assert code == 2
-    assert message in " ".join(said.split())
-    assert "Traceback" not in said
-    assert not Path("found").exists()
-
-
-def test_images_elsewhere(copied: Path, nas_command: Command) -> None:
-    moved_images(copied)
-    code, said = search(nas_command, "--strategy", "random", "--data", "digits")
-    assert code == 0, said

@@ -39,7 +39,7 @@ def make_strategy() -> Callable[..., OneShotStrategy]:
 
 @pytest.fixture(scope="session")
 def make_fit(make_strategy: Callable[..., OneShotStrategy]) -> Callable[..., Fit]:
-    """Build the fit of a strategy of `make_strategy`, or of a given one, on so many digits: two epochs of three steps."""
+    """Build the fit of a strategy of `make_strategy`, or of a given one, on digits: two epochs of three steps."""
 
     def build(
         method: type[OneShotStrategy], folder: Path, seed: int = 0, share: float | None = None,

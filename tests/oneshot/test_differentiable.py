@@ -46,19 +46,23 @@ def search(strategy: Differentiable, seed: int, steps: int = 12) -> list[dict[st
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
-    ("method", "settings"), [*((method, {}) for method in METHODS), (DARTS, {"order": 2})],
+    ("method", "settings"),
+    # GDAS learns of the drawn operation alone whether it is better than nothing, which before it is trained it is not.
+    [
+        *((method, {}) for method in METHODS if method is not GDAS), (DARTS, {"order": 2}),
+        (GDAS, {"warmup": 0.4, "architecture_learning_rate": 0.03, "epochs": 16}),
+    ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "-".join(value),
 )  # fmt: skip
 def test_every_method_finds_the_only_operations_that_help(method: Any, settings: dict[str, Any], seed: int) -> None:
-    strategy = toy(
-        method, seed=seed, learning_rate=0.1, architecture_learning_rate=0.1, architecture_weight_decay=0.0, **settings
-    )
+    strong = {"learning_rate": 0.1, "architecture_learning_rate": 0.1, "architecture_weight_decay": 0.0}
+    strategy = toy(method, seed=seed, **strong | settings)
     before = [float(p[right]) for p, right in zip(strategy.probabilities(), RIGHT, strict=True)]
-    losses = search(strategy, seed)
+    losses = search(strategy, seed, steps=8)
     assert strategy.derive().tolist() == RIGHT.tolist()
     after = [float(p[right]) for p, right in zip(strategy.probabilities(), RIGHT, strict=True)]
     assert min(after) > 0.5 > 0.3 > max(before)
-    assert np.mean([step["train_loss"] for step in losses[-12:]]) < 0.8
+    assert np.mean([step["train_loss"] for step in losses[-8:]]) < 0.8
 
 
 # --- a step -----------------------------------------------------------------------------------------------------------
@@ -78,13 +82,13 @@ def test_a_step_of_darts_is_algorithm_1_with_the_optimisers_of_torch() -> None:
         train, validation = toy_batch(32, rng), toy_batch(32, rng)
         found = strategy.step(train, validation, Moment(0, n, 10, 4), generator(n))
         loss = nn.functional.cross_entropy(net(validation.images, [a.softmax(0) for a in alphas]), validation.labels)
-        assert found["architecture_loss"] == pytest.approx(float(loss), abs=1e-6)
+        assert found["architecture_loss"] == pytest.approx(loss.item(), abs=1e-6)
         adam.zero_grad()
         loss.backward()
         adam.step()
         net.zero_grad()
         loss = nn.functional.cross_entropy(net(train.images, [a.softmax(0) for a in alphas]), train.labels)
-        assert found["train_loss"] == pytest.approx(float(loss), abs=1e-6)
+        assert found["train_loss"] == pytest.approx(loss.item(), abs=1e-6)
         loss.backward()
         assert nn.utils.clip_grad_norm_(net.parameters(), 0.05) > 0.05
         sgd.step()
@@ -166,7 +170,8 @@ COSTS = torch.tensor([[0.0, 1.0, 5.0, 3.0], [2.0, 0.0, 1.0, 7.0], [0.0, 4.0, 4.0
 
 def additive(weights: Sequence[SiteWeights]) -> Tensor:
     return 1 + sum(
-        ((site.double() * row).sum() for site, row in zip(dense(weights), COSTS, strict=True)), start=COSTS.new_zeros(())
+        ((site.double() * row).sum() for site, row in zip(dense(weights), COSTS, strict=True)),
+        start=COSTS.new_zeros(()),
     )
 
 
@@ -198,7 +203,8 @@ def test_fbnet_multiplies_by_a_power_of_the_logarithm() -> None:
     assert float(strategy.with_cost(torch.tensor(1.5), weights)) == pytest.approx(float(expected), rel=1e-6)
     slopes = torch.autograd.grad(expected, strategy.alphas, retain_graph=True)
     for gradient, slope in zip(cost_gradients(strategy, weights), slopes, strict=True):
-        assert slope.abs().max() > 1e-4 and torch.allclose(gradient, slope, rtol=1e-4, atol=1e-8)
+        assert slope.abs().max() > 1e-4
+        assert torch.allclose(gradient, slope, rtol=1e-4, atol=1e-8)
 
 
 def test_fbnet_bears_a_cost_of_nothing() -> None:
@@ -295,10 +301,11 @@ def test_proposals_begin_with_the_derived_network_and_follow_the_probabilities()
     with torch.no_grad():
         for alpha in strategy.alphas:
             alpha.copy_(torch.tensor([0.0, 1.0, -1.0, 0.5]))
-    codes = strategy.propose(4001, generator())
-    assert codes[0].tolist() == [1, 1, 1] and codes.shape == (4001, 3)
+    codes = strategy.propose(2001, generator())
+    assert codes[0].tolist() == [1, 1, 1]
+    assert codes.shape == (2001, 3)
     p = torch.tensor([0.0, 1.0, -1.0, 0.5]).softmax(0).numpy()
     for site in codes[1:].T:
-        shares = np.bincount(site, minlength=4) / 4000
-        assert (abs(shares - p) < 4 * np.sqrt(p * (1 - p) / 4000)).all()
+        shares = np.bincount(site, minlength=4) / 2000
+        assert (abs(shares - p) < 4 * np.sqrt(p * (1 - p) / 2000)).all()
     assert (strategy.propose(5, generator()) == codes[:5]).all()

@@ -34,7 +34,7 @@ METHODS: list[tuple[type, dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -43,7 +43,7 @@ def stop_after(steps: int) -> Callable[[FitProgress], None]:
 
     def on_progress(progress: FitProgress) -> None:
         if progress.epoch * progress.steps + progress.step + 1 == steps:
-            raise Stop
+            raise StopError
 
     return on_progress
 
@@ -52,7 +52,8 @@ def assert_same(a: Any, b: Any) -> None:
     """Assert that two states agree in every bit, times aside."""
     assert type(a) is type(b)
     if isinstance(a, Tensor):
-        assert a.dtype == b.dtype and torch.equal(a, b)
+        assert a.dtype == b.dtype
+        assert torch.equal(a, b)
     elif isinstance(a, dict):
         assert a.keys() == b.keys()
         for key in a.keys() - {"seconds"}:
@@ -78,7 +79,7 @@ def test_resumption_is_exact_from_any_step(
     settings = ALWAYS | settings
     make_fit(method, tmp_path / "whole", **settings).run()
     for steps in (3, 5):
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             make_fit(method, tmp_path / "parts", **settings).run(stop_after(steps))
         held = checkpoint(tmp_path / "parts")
         assert 3 * held["epoch"] + held["step"] == steps - 1
@@ -152,7 +153,8 @@ def test_ctrl_c_finishes_the_step_and_keeps_it(make_fit: MakeFit, tmp_path: Path
         fit.run()
     assert signal.getsignal(signal.SIGINT) is before
     held = checkpoint(tmp_path / "parts")
-    assert len(seen) == 2 and (held["epoch"], held["step"]) == (0, 2)
+    assert len(seen) == 2
+    assert (held["epoch"], held["step"]) == (0, 2)
     make_fit(DARTS, tmp_path / "parts").run()
     make_fit(DARTS, tmp_path / "whole").run()
     assert_same(checkpoint(tmp_path / "whole"), checkpoint(tmp_path / "parts"))
@@ -183,7 +185,7 @@ def test_records_that_lag_behind_the_checkpoint_are_written_again(make_fit: Make
 def begun(make_fit: MakeFit, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The checkpoint of a search with one of two epochs done."""
     folder = tmp_path_factory.mktemp("begun")
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         make_fit(DARTS, folder).run(stop_after(4))
     return (folder / CHECKPOINT).read_bytes()
 
@@ -233,7 +235,8 @@ def test_a_full_disk_leaves_the_checkpoint_before(make_fit: MakeFit, tmp_path: P
             fit.run()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_bytes() == begun and sorted(os.listdir(tmp_path)) == sorted([CHECKPOINT, RECORDS])
+    assert path.read_bytes() == begun
+    assert sorted(os.listdir(tmp_path)) == sorted([CHECKPOINT, RECORDS])
     make_fit(DARTS, tmp_path).run()
 
 
@@ -261,7 +264,8 @@ def test_a_gradient_that_is_not_finite_reaches_no_weight(make_fit: MakeFit, tmp_
     weight.register_hook(spoiled)
     with pytest.raises(NasError, match="diverged"):
         fit.run()
-    assert len(calls) == 3 and path.read_bytes() == begun
+    assert len(calls) == 3
+    assert path.read_bytes() == begun
     assert all(parameter.isfinite().all() for parameter in fit.strategy.supernet.parameters())
 
 
@@ -284,11 +288,12 @@ def test_architecture_batches_go_round_whatever_the_interruptions(
         if steps is None:
             fit.run()
         else:
-            with pytest.raises(Stop):
+            with pytest.raises(StopError):
                 fit.run(stop_after(steps))
             given.pop()  # the step was not kept
     length, batches = len(fit.architecture), 3 * fit.steps
-    assert length != fit.steps and len(given) == batches
+    assert length != fit.steps
+    assert len(given) == batches
     for n, images in enumerate(given):
         epoch, within = divmod(n, length)
         expected, _ = next(fit.architecture.epoch(epoch, within))

@@ -13,6 +13,8 @@ from nas import registry
 from nas.search.config import make_config
 from nas.search.loop import run_search, start_search
 from nas.search.run import Run
+from nas.space.residual_network import ResidualNetwork
+from nas.space.residual_space import ResidualSpace
 from nas.strategies.oneshot.fit import FitProgress
 from nas.supernet.checkpoint import CHECKPOINT, read_checkpoint
 
@@ -21,8 +23,18 @@ SPACES: dict[str, dict[str, Any]] = {
     "nasbench201": {"image_size": 8, "network": {"channels": 4, "cells": 1}},
     "darts": {"image_size": 8, "network": {"channels": 4, "cells": 3}},
     "mbconv": {"image_size": 32, "network": {"width": 0.1}},
-    "convnext": {"image_size": 32, "network": {"width": 0.05}},
+    "convnext": {"image_size": 32},
 }
+#: every decision of `convnext`, with fewer and smaller choices: one supernet of the shipped space takes seconds to make
+SMALL_CONVNEXT = ResidualSpace(
+    "convnext", ResidualNetwork((1, 1)), depths=((1, 2), (1, 2)),
+    choices={
+        "width": (8, 16), "stem": ("resnet", "patchify"), "downsampling": ("block", "separate"),
+        "norm": ("batch", "layer"), "activation": ("relu", "gelu"),
+        "block": ("bottleneck", "dw_bottleneck", "inverted", "convnext"), "kernel": (3, 5, 7), "expansion": (4, 2),
+        "activations": (3, 1), "norms": (3, 1), "scaling": ("none", "layer_scale", "grn"),
+    },
+)  # fmt: skip
 #: two steps of eight images an epoch
 TINY = {
     "epochs": 2, "batch_size": 8, "images": 32, "architecture_share": 0.5, "validation_images": 16,
@@ -31,21 +43,31 @@ TINY = {
 PAIRS = [(strategy, space) for space in SPACES for strategy in registry.names("oneshot_strategies")]
 
 
-class Interrupted(Exception):
+class InterruptionError(Exception):
     pass
+
+
+@pytest.fixture(autouse=True)
+def small_convnext(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = registry.load
+
+    def smaller(group: str, name: str) -> Any:
+        return SMALL_CONVNEXT if (group, name) == ("spaces", "convnext") else load(group, name)
+
+    monkeypatch.setattr(registry, "load", smaller)
 
 
 def interrupt(progress: FitProgress) -> None:
     """End the process, as far as the search can tell, in the middle of the second epoch."""
     if (progress.epoch, progress.step) == (1, 0):
-        raise Interrupted
+        raise InterruptionError
 
 
 def searched(strategy: str, space: str, out: Path, interrupted: bool) -> Run:
     settings = {"space": space, "strategy": strategy, "oneshot": TINY | SPACES[space]}
     run = start_search(make_config(settings), out)
     if interrupted:
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptionError):
             run_search(run, on_training=interrupt)
         run = nas.load_run(out)
     return run_search(run)

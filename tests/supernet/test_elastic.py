@@ -136,9 +136,7 @@ def test_norms_mix_at_every_width() -> None:
     shared = SharedNorms([batch, layer], 1e-5).double()
     for parameter in shared.parameters():
         nn.init.normal_(parameter)
-    mixed = mixture(
-        [Variant(batch, 6), Variant(layer, 6), Variant(layer, 4), Variant(None, 4)], [0.1, 0.2, 0.3, 0.4]
-    )
+    mixed = mixture([Variant(batch, 6), Variant(layer, 6), Variant(layer, 4), Variant(None, 4)], [0.1, 0.2, 0.3, 0.4])
     expected = torch.zeros_like(x)
     for width, share in ((6, 0.2), (4, 0.3)):
         norm = nas.nn.LayerNorm2d(width).double()

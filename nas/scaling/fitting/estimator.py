@@ -48,8 +48,10 @@ class EstimatedAccuracy:
         """Return the estimator on those of `spaces` that it knows.
 
         Raises:
-            NasError: it knows none of them.
+            NasError: it knows none of them, or another accuracy than that of trained networks.
         """
+        if "top1" not in estimator.metrics:
+            raise NasError(f"the estimator gives {estimator.metrics[0]}; scaling needs top-1 of trained networks")
         known = tuple(space for space in spaces if _covers(estimator, space))
         if not known:
             raise NasError("the estimator says nothing of the networks of any installed space")

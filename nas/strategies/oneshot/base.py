@@ -87,13 +87,11 @@ class OneShotStrategy(ABC):
         learns_architecture: whether `step` needs a batch of images that the weights are not trained on.
         selection: who proposes the networks that are judged in the end: "derived" is `propose`; or the name of a
             black-box strategy that searches the shared weights, by accuracy alone and with several objectives.
-        extracts: whether a network with its shared weights is a network to use, not only to rank.
     """
 
     Settings: ClassVar[type[OneShotSettings]] = OneShotSettings
     learns_architecture: ClassVar[bool] = True
     selection: ClassVar[tuple[str, str]] = ("derived", "derived")
-    extracts: ClassVar[bool] = False
     #: of the cost, where there is a target and the settings name no other
     default_cost_weight: ClassVar[float] = 0.2
 

@@ -134,14 +134,11 @@ class Differentiable(OneShotStrategy):
         return self.relaxation(Moment(self.settings.epochs - 1, 0, self.settings.epochs, 1))
 
     def spread(self, weights: Sequence[SiteWeights]) -> list[SiteWeights]:
-        """Return weights of active operations as weights of all, 0 for the others."""
+        """Return weights of active operations as weights of all, constants 0, not computed, for the others."""
         whole: list[SiteWeights] = []
         for given, active, alpha in zip(weights, self.active, self.alphas, strict=True):
             if len(active) == len(alpha):
                 whole.append(given)
-            elif isinstance(given, Tensor):
-                index = torch.tensor(active, device=given.device)
-                whole.append(given.new_zeros(len(alpha)).index_put((index,), given))
             else:
                 zero = alpha.new_zeros(())
                 whole.append([given[active.index(i)] if i in active else zero for i in range(len(alpha))])
@@ -228,9 +225,11 @@ class Differentiable(OneShotStrategy):
         if batch is None or not every or (at.epoch + 1) % every:
             return {}
 
+        few = Batch(*(part[: self.settings.eigenvalue_images] for part in batch))
+
         def loss() -> Tensor:
             # Of the mixture, whatever a step draws: comparable, and twice differentiable.
-            return self.loss(batch, self.mixture())[0]
+            return self.loss(few, self.mixture())[0]
 
         with self._not_compiled():
             found = dominant_eigenvalue(

@@ -164,6 +164,8 @@ class Fit:
         self.records.append(self._record(measured))
         self._epoch, self._step, self._sums, self._seconds = self._epoch + 1, 0, {}, 0.0
         self.ended = self._stop_reason()
+        if self.ended:
+            self.records[-1]["ended"] = self.ended
         share_buffers(self.strategy.supernet)
         self.save()
         self._write_records()
@@ -185,10 +187,15 @@ class Fit:
         record |= {name: value if math.isfinite(value) else None for name, value in measured.items()}
         record["entropy"] = entropy(probabilities)
         record["skip_share"] = skip_share(strategy)
-        if strategy.cost is not None:
-            with torch.no_grad():
-                record[f"expected_{strategy.cost.metric}"] = float(strategy.cost.expected(probabilities))
         derived = strategy.derive()
+        if strategy.cost is not None:
+            of = {"expected": probabilities}
+            of |= {} if derived is None else {"derived": strategy.supernet.weights_of(derived)}
+            with torch.no_grad():
+                record |= {
+                    f"{what}_{strategy.cost.metric}": float(strategy.cost.expected(weights))
+                    for what, weights in of.items()
+                }
         record["derived"] = None if derived is None else strategy.supernet.space.format(derived[None])[0]
         record["weights"] = [[round(value, 6) for value in site.tolist()] for site in probabilities]
         return record

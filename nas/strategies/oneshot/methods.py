@@ -138,8 +138,12 @@ class PCDARTS(Differentiable):
         weighted = list(weights)
         for sites, beta in zip(self.nodes, self.betas_of_edges, strict=True):
             for position, share in zip(sites, beta.softmax(0), strict=True):
-                given = weights[position]
-                weighted[position] = given * share if isinstance(given, Tensor) else [e * share for e in given]
+                given, active = weights[position], self.active[position]
+                weighted[position] = (
+                    given * share
+                    if isinstance(given, Tensor)
+                    else [entry * share if i in active else entry for i, entry in enumerate(given)]
+                )
         return weighted
 
 

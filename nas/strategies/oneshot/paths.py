@@ -51,7 +51,6 @@ class SampledPaths(OneShotStrategy):
     settings: PathSettings
     learns_architecture = False
     selection: ClassVar[tuple[str, str]] = ("evolution", "nsga2")
-    extracts = True
 
     @abstractmethod
     def gradients(self, train: Batch, at: Moment, rng: torch.Generator) -> dict[str, float]:

@@ -54,7 +54,7 @@ def averaged(gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
     distributed.all_reduce(flat)
     flat /= distributed.get_world_size()
     parts = iter(torch.split(flat, [gradient.numel() for gradient in there]))
-    return [None if gradient is None else next(parts).view_as(gradient) for gradient in gradients]
+    return [None if gradient is None else next(parts).view_as(gradient).to(gradient.dtype) for gradient in gradients]
 
 
 def average_gradients(parameters: Sequence[Tensor]) -> None:

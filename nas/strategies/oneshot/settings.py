@@ -35,6 +35,7 @@ class OneShotSettings(BaseModel):
         stop_sharpening: the search ends when the dominant eigenvalue grows, with the architecture of five eigenvalues
             before, as in DARTS-ES (Zela et al., ICLR 2020).
         eigenvalue_every: epochs from one eigenvalue to the next; 0 for none.
+        eigenvalue_images: of those that train the architecture, how many it is measured on: that takes much memory.
         checkpoint_minutes: longest time between two checkpoints; there is one after each epoch.
         device: auto, cpu, cuda ...
         amp: mixed precision (bfloat16) on a GPU.
@@ -62,6 +63,7 @@ class OneShotSettings(BaseModel):
     stop_skip_share: float | None = Field(default=None, gt=0, le=1)
     stop_sharpening: bool = False
     eigenvalue_every: int = Field(default=1, ge=0)
+    eigenvalue_images: int = Field(default=16, ge=2)
     checkpoint_minutes: Positive = 5.0
     device: str = "auto"
     amp: bool = False
