@@ -29,7 +29,7 @@ benchmark: .venv/.installed-dev
 	$(PYTHON) -m venv .venv
 
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/pip
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[fit,onnx]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[fit,onnx,data]'
 	touch $@
 
 .venv/.installed-dev: pyproject.toml constraints.txt | .venv/bin/pip

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 def finish(run: Run, as_json: bool, rows: int, preview: bool = False) -> None:
     """Bring a run to its budget, write and print its results; with `preview`, first say what is searched."""
     from nas.report.from_run import write_report
+    from nas.search.launched import follows
     from nas.search.loop import run_search
 
+    if follows():
+        run_search(run)
+        return
     try:
         if preview and not as_json:
             print_preview(run.problem)

@@ -14,6 +14,7 @@ from nas.errors import NasError
 from nas.search.config import SearchConfig
 from nas.search.device import lasting_names
 from nas.search.factories import make_scheduler
+from nas.search.launched import follows, run_of_first
 from nas.search.oneshot import make_fit, problem_of, proposals_of, supernet_record, with_settings
 from nas.search.run import Run
 from nas.search.seeds import seed_codes
@@ -59,6 +60,8 @@ def start_search(config: SearchConfig, out: Path | None = None) -> Run:
         NasError: unknown names, a space without accuracy, networks to start from that are not in the space or more
             than the budget, results of another problem, bounds that cannot be met, a directory that cannot be written.
     """
+    if follows():
+        return run_of_first(out)
     config = with_settings(with_declaration(config))
     supernet = supernet_record(config) if config.oneshot is not None else None
     problem = problem_of(config, record=supernet)
@@ -78,7 +81,9 @@ def start_search(config: SearchConfig, out: Path | None = None) -> Run:
             f"raise it to at least {seeds_cost}"
         )
     if supernet is not None:
-        make_fit(config, problem, supernet, Path())  # what cannot be trained is said before there is a directory
+        make_fit(
+            config, problem, supernet, Path(), together=False
+        )  # what cannot be trained is said before there is a directory
     if known and config.scheduler != "none":
         raise NasError(
             f"what is known beforehand is of full training, and --scheduler {config.scheduler} begins with shorter "
@@ -90,7 +95,9 @@ def start_search(config: SearchConfig, out: Path | None = None) -> Run:
 def run_search(run: Run, on_progress: OnProgress | None = None, on_training: OnTraining | None = None) -> Run:
     """Bring a run to its budget from wherever it stands, then write its front and measure what is to be verified.
 
-    A one-shot search trains its supernet first, and judges networks when that is done.
+    A one-shot search trains its supernet first, and judges networks when that is done; of several processes that train
+    together the first does.
+
     What was known before is told first. The networks to start from are the first batch, whatever the strategy. The
     recorded history is told to a fresh scheduler batch by batch, so a resumed run proposes exactly what it would have
     proposed without the interruption.
@@ -106,6 +113,8 @@ def run_search(run: Run, on_progress: OnProgress | None = None, on_training: OnT
         training = make_fit(config, problem, read_supernet_record(folder), folder)
         training.run(on_training)
         propose = proposals_of(training.strategy)
+        if follows():
+            return run
     scheduler, archive = make_scheduler(config, problem, propose), run.archive()
     if scheduler.reason != run.record.reason:
         raise NasError(

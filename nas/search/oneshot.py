@@ -108,11 +108,14 @@ def supernet_record(config: SearchConfig) -> SupernetRecord:
     )  # fmt: skip
 
 
-def make_fit(config: SearchConfig, problem: Problem, record: SupernetRecord, folder: Path) -> Fit:
+def make_fit(
+    config: SearchConfig, problem: Problem, record: SupernetRecord, folder: Path, together: bool = True
+) -> Fit:  # fmt: skip
     """Return the training of a supernet, not begun.
 
     Args:
         folder: where it keeps checkpoint and records.
+        together: whether to join the other processes that torchrun has started, and wait for them.
 
     Raises:
         NasError: the data has changed or is too little, the space has no such supernet, its cost is not known, or the
@@ -123,6 +126,7 @@ def make_fit(config: SearchConfig, problem: Problem, record: SupernetRecord, fol
     from nas.search.expected_cost import cost_term
     from nas.strategies.oneshot.fit import Fit
     from nas.strategies.oneshot.placing import device_of, prepared
+    from nas.strategies.oneshot.processes import join_processes
     from nas.supernet.factory import make_supernet
 
     kind, settings = _kind_and_settings(config)
@@ -132,12 +136,15 @@ def make_fit(config: SearchConfig, problem: Problem, record: SupernetRecord, fol
         supernet = prepared(make_supernet(problem.space, record.options, **record.network), settings, device)
     cost = cost_term(problem, supernet, settings.cost_weight, kind.default_cost_weight)
     strategy = kind(supernet, settings, cost, config.seed)
-    train = dataset.batches("train", settings.batch_size, seed=config.seed, device=device)
+    shard = join_processes(device) if together else (0, 1)
+    train = dataset.batches("train", settings.batch_size, seed=config.seed, device=device, shard=shard)
     architecture = None
     if kind.learns_architecture:
         others = dataset.splits.architecture_validation
         batch = min(settings.batch_size, len(others))
-        architecture = dataset.batches("architecture_validation", batch, seed=config.seed + 1, device=device)
+        architecture = dataset.batches(
+            "architecture_validation", batch, seed=config.seed + 1, device=device, shard=shard
+        )
     return Fit(strategy, train, architecture, folder, config.seed)
 
 

@@ -36,13 +36,14 @@ class _Kind(NamedTuple):
 
 _CELLS = _Kind(CellSupernet, ("channels", "cells"), True)
 _EDGES = _Kind(NasBench201Supernet, ("channels", "cells"), True)
-_CHAINS = _Kind(ElasticSupernet, ("width",), False)
+_CHAINS = _Kind(ElasticSupernet, ("width", "transforms"), False)
 
 #: what can be set of the networks of every supernet
 _COMMON = ("num_classes", "in_channels", "resolution", "dropout")
 
-#: fields that are shares; the others are counts
+#: fields that are shares, and those that are 0 or 1 for no and yes; the others are counts
 _SHARES = ("width", "dropout")
+_SWITCHES = ("transforms",)
 
 
 def make_supernet(space: SearchSpace, options: CandidateOptions = PLAIN, **network: Any) -> Supernet:
@@ -52,7 +53,7 @@ def make_supernet(space: SearchSpace, options: CandidateOptions = PLAIN, **netwo
         space: a CellSpace, a space of operations on the edges of one cell, or one whose networks are chains of blocks.
         options: how the candidates on edges of cells differ from the operations of networks; chains have none.
         network: fields of its networks that are other than in the space: num_classes, in_channels, resolution and
-            dropout; channels and cells of cells; width of chains, see `ElasticSupernet`.
+            dropout; channels and cells of cells; width and transforms of chains, see `ElasticSupernet`.
 
     Raises:
         NasError: the space has no supernet, its networks have no such field, or none can be as the fields say.
@@ -60,6 +61,7 @@ def make_supernet(space: SearchSpace, options: CandidateOptions = PLAIN, **netwo
     kind = _kind(space)
     for name, value in network.items():
         _check(space, name, value, (*kind.sizes, *_COMMON))
+    network |= {name: bool(network[name]) for name in _SWITCHES if name in network}
     return kind.make(space, options, **network) if kind.has_candidates else kind.make(space, **network)
 
 
@@ -93,6 +95,10 @@ def _kind(space: SearchSpace) -> _Kind:
 def _check(space: SearchSpace, name: str, value: object, known: tuple[str, ...]) -> None:
     if name not in known:
         raise NasError(f"networks of {space.name} have no {name!r} to set in a supernet{suggestion(name, known)}")
+    if name in _SWITCHES:
+        if value not in (0, 1):
+            raise NasError(f"{name} is {value!r}, must be 0 or 1")
+        return
     is_share = name in _SHARES
     if isinstance(value, bool) or not isinstance(value, int | float if is_share else int):
         raise NasError(f"{name} is {value!r}, must be a {'' if is_share else 'whole '}number")

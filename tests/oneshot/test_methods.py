@@ -41,7 +41,8 @@ def set_values(parameters: Sequence[Tensor], values: Sequence[Sequence[float]]) 
     [
         # learning rate, betas and weight decay of the architecture
         (DARTS, (3e-4, (0.5, 0.999), 1e-3)), (GDAS, (3e-4, (0.5, 0.999), 1e-3)), (SNAS, (3e-4, (0.5, 0.999), 1e-3)),
-        (PCDARTS, (6e-4, (0.5, 0.999), 1e-3)), (PDARTS, (6e-4, (0.5, 0.999), 1e-3)), (DrNAS, (3e-4, (0.5, 0.999), 1e-3)),
+        (PCDARTS, (6e-4, (0.5, 0.999), 1e-3)), (PDARTS, (6e-4, (0.5, 0.999), 1e-3)),
+        (DrNAS, (3e-4, (0.5, 0.999), 1e-3)),
         (FBNet, (1e-2, (0.9, 0.999), 5e-4)), (Proxyless, (1e-3, (0.0, 0.999), 0.0)),
     ],
 )  # fmt: skip

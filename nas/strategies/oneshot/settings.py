@@ -25,7 +25,7 @@ class OneShotSettings(BaseModel):
         image_size: side that images are brought to; null for their own, of digits 32.
         images: how many images are trained on at most; null for all.
         network: fields of the networks that are other than in the space while weights are shared: channels and cells of
-            cells, width (a factor) of chains of blocks.
+            cells, width (a factor) of chains of blocks; transforms: 1 there has trained matrices between kernel sizes.
         cost_weight: of the expected cost, beside the loss; null for the default of the method where there is a target,
             0 where there is none.
         candidates: networks judged with the shared weights when these are trained; --budget says the same.
