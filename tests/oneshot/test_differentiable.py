@@ -265,7 +265,7 @@ def test_sharpening_ends_a_search_with_the_architecture_before_it(
     assert isinstance(strategy, Differentiable)
     values = [9.0, 9.0] + [1.0] * 5 + [2.0] * 5
     records: list[dict[str, Any]] = []
-    batch = strategy.supernet.overrides, toy_batch(2, generator())[1]  # type: ignore[attr-defined]
+    batch = toy_batch(2, generator())
     monkeypatch.setattr(
         "nas.strategies.oneshot.differentiable.dominant_eigenvalue",
         lambda *given, **more: type("Found", (), {"value": values[len(records)], "error": 0.0}),
@@ -274,7 +274,7 @@ def test_sharpening_ends_a_search_with_the_architecture_before_it(
         with torch.no_grad():
             for alpha in strategy.alphas:
                 alpha.fill_(epoch)
-        measured = strategy.end_epoch(batch, Moment(epoch, 0, 20, 1), generator())  # type: ignore[arg-type]
+        measured = strategy.end_epoch(batch, Moment(epoch, 0, 20, 1), generator())
         records.append(record(epoch, measured["eigenvalue"]))
         reason = strategy.stop_reason(records)
         assert bool(reason) == (epoch == 11)
