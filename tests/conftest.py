@@ -3,55 +3,31 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import settings
+from toy_space import ToySpace
 
 import nas
 from nas import cli
-from nas.errors import NasError
 from nas.space import (
-    Architecture,
-    BlockVocabulary,
     Condition,
     Decision,
-    NetworkSpec,
     SearchSpace,
     StagedNetwork,
     StagedSpace,
 )
-from nas.space.decision import Choice
 
 # The same examples in every run: a failure can be repeated, a pass means the same on every machine.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 REPO_ROOT = Path(__file__).resolve().parents[1]
-
-
-class ToySpace(SearchSpace):
-    """Decisions without networks: all that codes, sampling and strategies need."""
-
-    name = "toy"
-
-    def __init__(self, decisions: Sequence[Decision]):
-        self.decisions = tuple(decisions)
-
-    @property
-    def vocabulary(self) -> BlockVocabulary:
-        raise NotImplementedError
-
-    def spec(self, code: npt.ArrayLike | Architecture | str, **overrides: Any) -> NetworkSpec:
-        raise NotImplementedError
-
-    def _decisions_of(self, spec: NetworkSpec) -> dict[str, Choice]:
-        raise NasError("a toy space has no networks")
 
 
 @pytest.fixture(scope="session")
@@ -112,11 +88,13 @@ def nas_command(
 ) -> Callable[..., tuple[int, str, str]]:
     """Run a command in an empty folder; return its exit code and what it printed on standard output and error."""
     monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             cli.main()
+        signal.signal(signal.SIGINT, before)  # which a command that was interrupted ignores from then on
         captured = capsys.readouterr()
         return int(stop.value.code or 0), captured.out, captured.err
 

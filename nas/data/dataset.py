@@ -81,6 +81,11 @@ class Dataset:
         """
         augmentation = Augmentation.usual(self.data) if training and part == "train" else None
         indices: Indices = getattr(self.splits, part)
+        if training and len(indices) < batch_size:
+            raise NasError(
+                f"{len(indices):,} images for {part.replace('_', ' ')} of {self.data.source} are fewer than a batch of "
+                f"{batch_size:,}; take more images or a smaller batch"
+            )
         return Batches(
             self.data, indices, batch_size, self.normalisation, seed=seed, device=device, augmentation=augmentation,
             shuffle=training, shard=shard,

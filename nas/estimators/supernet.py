@@ -134,6 +134,10 @@ class SupernetEstimator(Estimator):
         )
         return About(note, f"images of {record.data}", digest)
 
+    def judge_with(self, supernet: Supernet) -> None:
+        """Judge with a supernet that has just been trained, rather than read its weights; statistics are changed."""
+        self._restored = supernet, ""
+
     def network(self, code: npt.NDArray[np.integer]) -> tuple[NetworkSpec, nn.Module]:
         """Return the network of a code int[D] with its shared weights, as wide as the supernet has it; see `evaluate`.
 

@@ -13,9 +13,14 @@ from nas.search.run import Run
 PATIENCE = 600
 
 
+def is_one_of_several() -> bool:
+    """Whether torchrun has started several processes."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def follows() -> bool:
     """Whether this process is one of several and not the first."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and int(os.environ.get("RANK", "0")) > 0
+    return is_one_of_several() and int(os.environ.get("RANK", "0")) > 0
 
 
 def run_of_first(out: Path | None) -> Run:

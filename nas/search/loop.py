@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from nas.errors import NasError
+from nas.estimators.supernet import SupernetEstimator
 from nas.search.config import SearchConfig
 from nas.search.device import lasting_names
 from nas.search.factories import make_scheduler
-from nas.search.launched import follows, run_of_first
+from nas.search.launched import follows, is_one_of_several, run_of_first
 from nas.search.oneshot import make_fit, problem_of, proposals_of, supernet_record, with_settings
 from nas.search.run import Run
 from nas.search.seeds import seed_codes
@@ -26,7 +27,7 @@ from nas.space import Codes
 from nas.supernet.record import FOLDER, read_supernet_record
 
 if TYPE_CHECKING:
-    from nas.strategies.oneshot.fit import FitProgress
+    from nas.strategies.oneshot.fit import Fit, FitProgress
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,30 @@ def start_search(config: SearchConfig, out: Path | None = None) -> Run:
             f"a budget of {config.budget} does not cover the {len(config.start_from)} networks to start from; "
             f"raise it to at least {seeds_cost}"
         )
-    if supernet is not None:
-        make_fit(
-            config, problem, supernet, Path(), together=False
-        )  # what cannot be trained is said before there is a directory
+    # What cannot be trained is said before there is a directory.
+    training = None if supernet is None else make_fit(config, problem, supernet, Path(), together=False)
     if known and config.scheduler != "none":
         raise NasError(
             f"what is known beforehand is of full training, and --scheduler {config.scheduler} begins with shorter "
             "ones; use --start-from instead of --learn-from, or no scheduler"
         )
-    return Run.create(config, problem, out, known, scheduler.reason, supernet)
+    run = Run.create(config, problem, out, known, scheduler.reason, supernet)
+    run.training = training
+    return run
+
+
+def trained(run: Run, on_training: OnTraining | None) -> Fit:
+    """Return the training of the supernet of a run, brought to its end; from then on the run judges by its weights."""
+    folder = run.path / FOLDER
+    if run.training is None or is_one_of_several():
+        run.training = make_fit(run.config, run.problem, read_supernet_record(folder), folder)
+    training = run.training
+    training.folder = folder
+    training.run(on_training)
+    estimator = run.problem.estimator
+    assert isinstance(estimator, SupernetEstimator)
+    estimator.judge_with(training.strategy.supernet)
+    return training
 
 
 def run_search(run: Run, on_progress: OnProgress | None = None, on_training: OnTraining | None = None) -> Run:
@@ -109,12 +124,10 @@ def run_search(run: Run, on_progress: OnProgress | None = None, on_training: OnT
     problem, config = run.problem, run.config
     propose = None
     if config.oneshot is not None:
-        folder = run.path / FOLDER
-        training = make_fit(config, problem, read_supernet_record(folder), folder)
-        training.run(on_training)
-        propose = proposals_of(training.strategy)
+        training = trained(run, on_training)
         if follows():
             return run
+        propose = proposals_of(training.strategy)
     scheduler, archive = make_scheduler(config, problem, propose), run.archive()
     if scheduler.reason != run.record.reason:
         raise NasError(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,9 @@ from nas.search.problem import Problem
 from nas.search.store import FULL, History, RunStore
 from nas.space import Codes, SearchSpace
 from nas.supernet.record import FOLDER, SupernetRecord, space_digest, write_supernet_record
+
+if TYPE_CHECKING:
+    from nas.strategies.oneshot.fit import Fit
 
 RUNS = Path("runs")
 #: the file that is written last, when a search has ended
@@ -58,6 +61,8 @@ class Run:
         self.record = record
         self.config = record.config
         self.store = RunStore(path / "trials.sqlite")
+        #: of a one-shot run the training, where it has been made ready
+        self.training: Fit | None = None
         if problem is not None:
             self.problem = problem
 

@@ -69,7 +69,7 @@ def test_a_network_is_exported_with_its_shared_weights(nas_command: Command) -> 
 def test_ctrl_c_in_an_epoch_and_resume_give_what_an_unbroken_search_gives(tmp_path: Path) -> None:
     def arguments(out: str) -> list[str]:
         found = search("gdas", "--set", "eigenvalue_every=0", "--set", "checkpoint_minutes=1e-9", "--json")
-        found[found.index("batch_size=16")], found[found.index("2")] = "batch_size=4", "6"
+        found[found.index("batch_size=16")], found[found.index("2")] = "batch_size=4", "3"
         found[found.index("run")] = out
         return [NAS, *found]
 

@@ -10,6 +10,7 @@ import torch
 
 import nas
 from nas import registry
+from nas.search import problem
 from nas.search.config import make_config
 from nas.search.loop import run_search, start_search
 from nas.search.run import Run
@@ -20,7 +21,7 @@ from nas.supernet.checkpoint import CHECKPOINT, read_checkpoint
 
 #: space -> what makes its networks small enough for the digits and a test
 SPACES: dict[str, dict[str, Any]] = {
-    "nasbench201": {"image_size": 8, "network": {"channels": 4, "cells": 1}},
+    "nasbench201": {"epochs": 2, "image_size": 8, "network": {"channels": 4, "cells": 1}},
     "darts": {"image_size": 8, "network": {"channels": 4, "cells": 3}},
     "mbconv": {"image_size": 32, "network": {"width": 0.1}},
     "convnext": {"image_size": 32},
@@ -37,8 +38,8 @@ SMALL_CONVNEXT = ResidualSpace(
 )  # fmt: skip
 #: two steps of eight images an epoch
 TINY = {
-    "epochs": 2, "batch_size": 8, "images": 32, "architecture_share": 0.5, "validation_images": 16,
-    "recalibration_images": 16, "candidates": 2, "eigenvalue_every": 0, "checkpoint_minutes": 1e-9,
+    "epochs": 1, "batch_size": 8, "images": 32, "architecture_share": 0.5, "validation_images": 16,
+    "recalibration_images": 16, "candidates": 2, "eigenvalue_every": 0,
 }  # fmt: skip
 PAIRS = [(strategy, space) for space in SPACES for strategy in registry.names("oneshot_strategies")]
 
@@ -55,16 +56,18 @@ def small_convnext(monkeypatch: pytest.MonkeyPatch) -> None:
         return SMALL_CONVNEXT if (group, name) == ("spaces", "convnext") else load(group, name)
 
     monkeypatch.setattr(registry, "load", smaller)
+    monkeypatch.setattr(problem, "PREVIEW_SAMPLE", 100)
 
 
 def interrupt(progress: FitProgress) -> None:
-    """End the process, as far as the search can tell, in the middle of the second epoch."""
-    if (progress.epoch, progress.step) == (1, 0):
+    """End the process, as far as the search can tell, in the middle of the last epoch."""
+    if (progress.epoch, progress.step) == (progress.epochs - 1, 1):
         raise InterruptionError
 
 
 def searched(strategy: str, space: str, out: Path, interrupted: bool) -> Run:
-    settings = {"space": space, "strategy": strategy, "oneshot": TINY | SPACES[space]}
+    checkpoints = {"checkpoint_minutes": 1e-9} if interrupted else {}
+    settings = {"space": space, "strategy": strategy, "oneshot": TINY | SPACES[space] | checkpoints}
     run = start_search(make_config(settings), out)
     if interrupted:
         with pytest.raises(InterruptionError):
