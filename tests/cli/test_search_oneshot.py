@@ -98,7 +98,15 @@ def test_ctrl_c_in_an_epoch_and_resume_give_what_an_unbroken_search_gives(tmp_pa
 def test_two_processes_train_one_supernet(tmp_path: Path) -> None:
     """One of them speaks, writes and judges; that their steps are those of one process is tested elsewhere."""
     torchrun = str(Path(sys.executable).with_name("torchrun"))
-    command = [torchrun, "--nproc-per-node", "2", "--no-python", NAS, *search("gdas", "--set", "eigenvalue_every=0")]
+    command = [
+        torchrun,
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--no-python",
+        NAS,
+        *search("gdas", "--set", "eigenvalue_every=0"),
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Pareto front: 1 point") == 1

@@ -301,7 +301,7 @@ def test_architecture_batches_go_round_whatever_the_interruptions(
 
 
 def test_fewer_architecture_images_than_a_batch_are_refused(make_fit: MakeFit, tmp_path: Path) -> None:
-    with pytest.raises(NasError, match="10 images are fewer than a batch of 16"):
+    with pytest.raises(NasError, match="10 images for architecture validation of digits are fewer than a batch of 16"):
         make_fit(DARTS, tmp_path, share=0.1)
 
 
