@@ -7,15 +7,14 @@ of its own; but nothing depends on the batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from toy_space import ToySpace
 
-from nas.space import Architecture, BlockVocabulary, Codes, Decision, NetworkSpec, SearchSpace
-from nas.space.decision import Choice
+from nas.space import Codes, Decision, NetworkSpec
 from nas.strategies.oneshot.base import Batch
 from nas.supernet.supernet import Site, Supernet
 from nas.supernet.weights import SiteWeights, dense, one_hot, terms
@@ -36,27 +35,12 @@ CLASSES = 3
 NORM = 0.8
 
 
-class ToySpace(SearchSpace):
-    name = "toy"
-    decisions = tuple(Decision(name, operations) for name, operations in zip(NAMES, OPERATIONS, strict=True))
-
-    @property
-    def vocabulary(self) -> BlockVocabulary:
-        raise NotImplementedError
-
-    def spec(self, code: npt.ArrayLike | Architecture | str, **overrides: Any) -> NetworkSpec:
-        raise NotImplementedError
-
-    def _decisions_of(self, spec: NetworkSpec) -> dict[str, Choice]:
-        raise NotImplementedError
-
-
 class ToySupernet(Supernet):
     """Logits are sums over sites of what their operations make of one row of an image each."""
 
     def __init__(self, classes: int = CLASSES) -> None:
         super().__init__()
-        self.space = ToySpace()
+        self.space = ToySpace(tuple(Decision(name, chosen) for name, chosen in zip(NAMES, OPERATIONS, strict=True)))
         self.sites = tuple(Site(name, operations) for name, operations in zip(NAMES, OPERATIONS, strict=True))
         self.bias = nn.Parameter(torch.zeros(classes))
         self.linear = nn.ModuleList(

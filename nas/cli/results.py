@@ -214,7 +214,7 @@ def reported(run: Run) -> Iterator[str]:
     values = problem.estimator.report(problem.space.encode(str(points["code"].iloc[best]))[None])
     of_point = f"of #{points.index[best]}, the best in {METRICS[first.metric].label}; the search never saw it"
     for name in values:
-        yield f"Reported  {name} {values[name].iloc[0]:.2f} {of_point}"
+        yield f"Reported  {name} {values[name].iloc[0]:.2f} ({problem.estimator.origin}) {of_point}"
 
 
 def result_of(run: Run) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def _decode(named: tuple[str, bytes], form: _Form) -> tuple[Images | None, str]:
     Args:
         named: name and bytes of the file.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     name, data = named
     try:
@@ -206,6 +206,8 @@ def _decode(named: tuple[str, bytes], form: _Form) -> tuple[Images | None, str]:
         raise
     except Image.DecompressionBombError:
         raise _bomb(name) from None
+    except UnidentifiedImageError:  # whose message is the address of the bytes in memory
+        return None, "no image of a known format"
     except Exception as error:  # whatever a decoder raises on bytes that are no image
         return None, " ".join(str(error).split())[:80] or type(error).__name__
 

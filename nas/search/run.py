@@ -245,7 +245,7 @@ class Run:
     def published(self) -> pd.DataFrame:
         """Published networks that lie in the space, beside the front; see `nas.search.published`.
 
-        None while a supernet is trained that is to judge them.
+        Empty while a supernet is trained that is to judge them.
         """
         from nas.search.published import published_beside
 

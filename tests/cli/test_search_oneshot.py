@@ -145,7 +145,9 @@ def write_image_folder(folder: Path, classes: int, corrupt: int) -> None:
             (place / f"bad{i}.png").write_bytes(b"no image")
 
 
-@pytest.mark.parametrize(("classes", "corrupt", "words"), [(1, 0, "one class"), (2, 3, "3 of")])
+@pytest.mark.parametrize(
+    ("classes", "corrupt", "words"), [(1, 0, "has one class, class0"), (2, 3, "6 of 86 images (7.0%) are corrupt")]
+)
 def test_unusable_images_are_refused(
     nas_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, classes: int, corrupt: int, words: str
 ) -> None:
@@ -153,6 +155,8 @@ def test_unusable_images_are_refused(
     write_image_folder(tmp_path / "photos", classes, corrupt)
     code, _, err = nas_command(*search("spos", "--data", "photos"))
     assert code == 2
+    assert words in err
+    assert "0x" not in err
     assert len(err.strip().splitlines()) == 1
     assert not Path("run").exists()
 
