@@ -100,9 +100,12 @@ class MixedEdge(nn.Module):
         Args:
             x: float[batch, channels, height, width].
         """
+        if self.partial == 1:
+            return self._mixed(x, terms)
         seen = x.shape[1] // self.partial
-        mixed = self._mixed(x[:, :seen] if self.partial > 1 else x, terms)
-        if self.partial == 1 or not terms:
+        # A slice of channels lies scattered in memory, and all operations read it.
+        mixed = self._mixed(x[:, :seen].contiguous(memory_format=layout(x)), terms)
+        if not terms:
             return mixed
         rest = self.bypass(x[:, seen:])
         if mixed is None:
@@ -168,8 +171,17 @@ def _times(weight: float | Tensor, x: Tensor) -> Tensor:
 
 def shuffled(x: Tensor, groups: int) -> Tensor:
     """Return x with its channels in another order, as if dealt from `groups` equal stacks in turn (ShuffleNet)."""
-    batch, channels, height, width = x.shape
-    return x.view(batch, groups, channels // groups, height, width).transpose(1, 2).reshape(x.shape)
+    dealt = x.unflatten(1, (groups, -1)).transpose(1, 2)
+    if layout(x) == torch.channels_last:
+        return dealt.movedim((1, 2), (3, 4)).flatten(3).movedim(3, 1)
+    return dealt.flatten(1, 2)
+
+
+def layout(x: Tensor) -> torch.memory_format:
+    """Return the memory format of x: a batch of one channel or one pixel has both, and counts as contiguous."""
+    if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+        return torch.contiguous_format
+    return torch.channels_last
 
 
 def partial_channels(channels: int, partial: int) -> int:

