@@ -6,7 +6,8 @@ For each space: the largest difference of 100 sub-networks to the same networks 
 their parameters are as many as the closed form says, and for each way of choosing operations the median CPU seconds of
 a training step, on one thread, as a ratio to plain networks of the same expected MACs. One path at a time is compared
 with the networks of these very paths; a mixture of all operations with the four of 100 random networks whose MACs come
-nearest to the expected ones. All are measured in turn, in the same run.
+nearest to the expected ones. All are measured in turn, in the same run, in the memory format of
+one-shot training: channels last, but for PC-DARTS where too few channels are seen for it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import nas
 from nas.space import Codes, NetworkSpec, SearchSpace
+from nas.strategies.oneshot.placing import memory_format
+from nas.strategies.oneshot.settings import OneShotSettings
 from nas.supernet.cell_edge import CandidateOptions
 from nas.supernet.factory import make_supernet
 from nas.supernet.staged import ElasticSupernet
@@ -125,14 +129,15 @@ def compared(name: str, images: Tensor) -> dict[str, tuple[list[Step], list[Step
     """Return for each way to choose operations the steps of the supernet and those of plain networks."""
     overrides = SUPERNETS[name]
     space, rng = nas.space(name), np.random.default_rng(0)
-    supernet = make_supernet(space, **overrides)
+    supernet = placed(make_supernet(space, **overrides))
 
     def plain(codes: Codes) -> list[Step]:
-        networks = [network_of(space, code, overrides).build() for code in codes]
-        return [training_step(network, lambda network=network: network(images)) for network in networks]
+        networks = [placed(network_of(space, code, overrides).build()) for code in codes]
+        return [training_step(net, partial(net, placed(images, net))) for net in networks]
 
     def mixed(net: Supernet, choices: Sequence[Any]) -> list[Step]:
-        return [training_step(net, lambda weights=weights: net(images, weights)) for weights in choices]
+        x = placed(images, net)
+        return [training_step(net, lambda weights=weights: net(x, weights)) for weights in choices]
 
     codes = space.sample(CODES, rng)
     paths = [supernet.weights_of(code) for code in codes]
@@ -148,9 +153,14 @@ def compared(name: str, images: Tensor) -> dict[str, tuple[list[Step], list[Step
     if isinstance(supernet, ElasticSupernet):
         return modes | {"all choices (DARTS)": (mixed(supernet, [needing]), near)}
     modes[f"all {len(uniform[0])} operations (DARTS)"] = mixed(supernet, [needing] * CODES), near
-    partial = make_supernet(space, CandidateOptions(partial=4), **overrides)
-    modes[f"all {len(uniform[0])} on a quarter of the channels (PC-DARTS)"] = (mixed(partial, [needing] * CODES), near)
+    quarter = placed(make_supernet(space, CandidateOptions(partial=4), **overrides))
+    modes[f"all {len(uniform[0])} on a quarter of the channels (PC-DARTS)"] = (mixed(quarter, [needing] * CODES), near)
     return modes
+
+
+def placed(what: Any, network: nn.Module | None = None) -> Any:
+    """Return a network, or images for one, in the memory format in which it would be trained."""
+    return what.to(memory_format=memory_format(network or what, OneShotSettings()))
 
 
 def seconds(steps: Sequence[Step]) -> float:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
 import nas
 from nas.supernet.cell_edge import CandidateOptions
+from nas.supernet.cell_state import CandidateOperation, CellState
 from nas.supernet.cell_supernet import CellSupernet
 from nas.supernet.nasbench201 import NasBench201Supernet
 
@@ -39,3 +43,17 @@ def images(supernet: nn.Module, batch: int = 2) -> Tensor:
 def softmax_weights(supernet: CellSupernet | NasBench201Supernet, dtype: torch.dtype = torch.float32) -> list[Tensor]:
     generator = torch.Generator().manual_seed(2)
     return [torch.randn(len(site.operations), generator=generator, dtype=dtype).softmax(0) for site in supernet.sites]
+
+
+@contextmanager
+def computed_operations() -> Iterator[list[nn.Module]]:
+    """Give the operations of mixed edges that are computed from here on, in order."""
+    ran: list[nn.Module] = []
+    call = CandidateOperation.__call__
+
+    def recorded(operation: CandidateOperation, state: CellState) -> Tensor:
+        ran.append(operation.module)
+        return call(operation, state)
+
+    with mock.patch.object(CandidateOperation, "__call__", recorded):
+        yield ran

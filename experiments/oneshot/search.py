@@ -186,8 +186,9 @@ def settings_of(study: dict[str, Any], method: dict[str, Any], kind: type[OneSho
     values |= {"eigenvalue_every": method["epochs"], "candidates": method.get("candidates", 1)}
     values |= method.get("settings", {})
     if "architecture_learning_rate" in fields:
-        warmup = int(fields["warmup"].default * method["epochs"])
-        values["architecture_learning_rate"] = study["travel"] / ((method["epochs"] - warmup) * (images // batch))
+        learning = method["epochs"] - int(study["warmup"] * method["epochs"])
+        values["warmup"] = study["warmup"]
+        values["architecture_learning_rate"] = study["travel"] / (learning * (images // batch))
     return kind.Settings(**values)
 
 

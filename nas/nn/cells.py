@@ -6,6 +6,19 @@ import torch
 from torch import Tensor, nn
 
 
+class AlignedConv(nn.Conv2d):
+    """A convolution whose stride is its dilation: of its input it reads every so many pixels alone.
+
+    In training it gets no others, which gives the same and makes the backward pass on a CPU several times as fast.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        step, padding = self.stride[0], self.kernel_size[0] // 2
+        return nn.functional.conv2d(x[:, :, ::step, ::step], self.weight, self.bias, 1, padding, 1, self.groups)
+
+
 class PreActivationConv(nn.Sequential):
     """ReLU, convolution without bias, batch normalisation."""
 
@@ -19,9 +32,10 @@ class PreActivationConv(nn.Sequential):
         norm_eps: float = 1e-5,
     ):
         padding = dilation * (kernel // 2)
+        convolution = AlignedConv if stride == dilation > 1 else nn.Conv2d
         super().__init__(
             nn.ReLU(),
-            nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, bias=False),
+            convolution(in_channels, out_channels, kernel, stride, padding, dilation, bias=False),
             nn.BatchNorm2d(out_channels, eps=norm_eps),
         )
 
@@ -44,9 +58,10 @@ class SeparableConv(nn.Sequential):
         for i in range(repeats):
             channels = out_channels if i else in_channels
             step = 1 if i else stride
+            depthwise = AlignedConv if step == dilation > 1 else nn.Conv2d
             layers += [
                 nn.ReLU(),
-                nn.Conv2d(channels, channels, kernel, step, padding, dilation, groups=channels, bias=False),
+                depthwise(channels, channels, kernel, step, padding, dilation, groups=channels, bias=False),
                 nn.Conv2d(channels, out_channels, 1, bias=False),
                 nn.BatchNorm2d(out_channels, eps=norm_eps),
             ]

@@ -12,6 +12,7 @@ from nas.errors import NasError
 from nas.nn.cells import StridedZeros
 from nas.nn.nasbench import WindowPool
 from nas.space import Block
+from nas.supernet.cell_state import CandidateOperation, CellState, layout
 from nas.supernet.weights import Term
 
 #: the operation that brings nothing
@@ -91,33 +92,28 @@ class MixedEdge(nn.Module):
         self.partial = options.partial
         self.names = tuple(blocks)
         self.operations = nn.ModuleDict({name: options.build(block) for name, block in blocks.items() if name != NONE})
+        self._candidates = {name: CandidateOperation(module) for name, module in self.operations.items()}
         # Channels that pass by a strided operation are pooled, as in the code of PC-DARTS.
         self.bypass = nn.MaxPool2d(stride, stride, ceil_mode=True) if stride > 1 else nn.Identity()
 
-    def forward(self, x: Tensor, terms: Sequence[Term]) -> Tensor | None:
-        """Return the sum of `terms`, None if there is nothing to compute.
-
-        Args:
-            x: float[batch, channels, height, width].
-        """
+    def forward(self, state: CellState, terms: Sequence[Term]) -> Tensor | None:
+        """Return the sum of `terms`, None if there is nothing to compute."""
         if self.partial == 1:
-            return self._mixed(x, terms)
-        seen = x.shape[1] // self.partial
-        # A slice of channels lies scattered in memory, and all operations read it.
-        mixed = self._mixed(x[:, :seen].contiguous(memory_format=layout(x)), terms)
+            return self._mixed(state, terms)
+        mixed = self._mixed(state.seen, terms)
         if not terms:
             return mixed
-        rest = self.bypass(x[:, seen:])
+        rest = state.rest.through(self.bypass, repr(self.bypass))
         if mixed is None:
-            mixed = torch.zeros_like(rest[:, :seen])
+            mixed = torch.zeros_like(rest[:, : rest.shape[1] // (self.partial - 1)])
         total = sum(term.weight for term in terms)
         return shuffled(torch.cat([mixed, _times(total, rest)], 1), self.partial)
 
-    def _mixed(self, x: Tensor, terms: Sequence[Term]) -> Tensor | None:
+    def _mixed(self, state: CellState, terms: Sequence[Term]) -> Tensor | None:
         total = None
         for term in terms:
             if self.names[term.operation] != NONE:
-                brought = _times(term.weight, self.operations[self.names[term.operation]](x))
+                brought = _times(term.weight, self._candidates[self.names[term.operation]](state))
                 total = brought if total is None else total + brought
         return total
 
@@ -150,15 +146,16 @@ class MixedCell(nn.Module):
             inputs: the states that come from outside, each float[batch, channels, height, width].
             terms: for every site what is to be computed.
         """
-        states = list(inputs)
+        partial = self.nodes[0][0].partial
+        states = [CellState(x, partial) for x in inputs]
         for edges in self.nodes:
             total = None
             for edge in edges:
                 brought = edge(states[edge.source], terms[edge.site])
                 if brought is not None:
                     total = brought if total is None else total + brought
-            states.append(self.zeros(inputs[0]) if total is None else total)
-        return states[len(inputs) :]
+            states.append(CellState(self.zeros(inputs[0]) if total is None else total, partial))
+        return [state.x for state in states[len(inputs) :]]
 
     def used(self, terms: Sequence[Sequence[Term]]) -> list[nn.Module]:
         """Return the modules that `terms` stand for, in order of execution."""
@@ -171,17 +168,10 @@ def _times(weight: float | Tensor, x: Tensor) -> Tensor:
 
 def shuffled(x: Tensor, groups: int) -> Tensor:
     """Return x with its channels in another order, as if dealt from `groups` equal stacks in turn (ShuffleNet)."""
-    dealt = x.unflatten(1, (groups, -1)).transpose(1, 2)
+    dealt: Tensor = x.unflatten(1, (groups, -1)).transpose(1, 2)  # type: ignore[no-untyped-call]
     if layout(x) == torch.channels_last:
         return dealt.movedim((1, 2), (3, 4)).flatten(3).movedim(3, 1)
     return dealt.flatten(1, 2)
-
-
-def layout(x: Tensor) -> torch.memory_format:
-    """Return the memory format of x: a batch of one channel or one pixel has both, and counts as contiguous."""
-    if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
-        return torch.contiguous_format
-    return torch.channels_last
 
 
 def partial_channels(channels: int, partial: int) -> int:

@@ -13,10 +13,13 @@ import pytest
 import torch
 from cell_supernets import images, make, softmax_weights
 
+import nas
 from nas.errors import NasError
 from nas.strategies.oneshot import processes
-from nas.strategies.oneshot.placing import device_of, prepared
+from nas.strategies.oneshot.placing import device_of, memory_format, prepared
 from nas.strategies.oneshot.settings import OneShotSettings
+from nas.supernet.cell_edge import CandidateOptions
+from nas.supernet.factory import make_supernet
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cuda:-1", "mps", "", "auto:1"])
@@ -54,6 +57,18 @@ def test_channels_last_is_only_a_layout() -> None:
     found = supernet(x.to(memory_format=torch.channels_last), weights)
     assert torch.allclose(found, expected, atol=1e-5)
     assert list(supernet.state_dict()) == names
+
+
+def test_small_strided_convolutions_are_not_laid_out_channels_last() -> None:
+    """oneDNN issue 6035: the crash is one of undefined behaviour, so the test is of the layout, not of surviving."""
+    space = nas.space("darts")
+    partial = make_supernet(space, CandidateOptions(partial=4), channels=8, cells=3, num_classes=10)
+    small = prepared(partial, OneShotSettings(), torch.device("cpu"))
+    assert memory_format(small, OneShotSettings()) == torch.contiguous_format
+    assert all(p.is_contiguous() for p in small.parameters())
+    wide = make_supernet(space, channels=8, cells=3, num_classes=10)
+    assert memory_format(wide, OneShotSettings()) == torch.channels_last
+    assert memory_format(wide, OneShotSettings(channels_last=False)) == torch.contiguous_format
 
 
 def test_compiling_is_asked_of_the_forward_pass_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everybody knows it by
 from torch import Tensor, nn
 
+from nas.nn.cells import AlignedConv
 from nas.space import Block, StagedNetwork
 from nas.space.block import DenseBlock, PoolBlock
 from nas.space.mbconv_blocks import ConvBlock, InvertedResidualBlock
@@ -24,6 +25,21 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": lambda x: 1 / (1 + torch.exp(-x)),
     "hardsigmoid": lambda x: (x + 3).clamp(0, 6) / 6,
 }
+
+
+@pytest.mark.parametrize("size", [6, 7])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_strided_dilated_convolutions_train_as_they_infer(kernel: int, size: int) -> None:
+    conv = AlignedConv(4, 4, kernel, 2, 2 * (kernel // 2), 2, groups=4, bias=False).double()
+    x = torch.randn(2, 4, size, size, dtype=torch.float64, requires_grad=True)
+    found, expected = conv(x), F.conv2d(x, conv.weight, None, 2, 2 * (kernel // 2), 2, 4)
+    assert torch.allclose(found, expected)
+    assert torch.allclose(conv.eval()(x), expected)
+    upstream, inputs = torch.randn_like(expected), (x, conv.weight)
+    for one, other in zip(
+        torch.autograd.grad(found, inputs, upstream), torch.autograd.grad(expected, inputs, upstream), strict=True
+    ):
+        assert torch.allclose(one, other)
 
 
 def randomised(block: Block) -> nn.Module:

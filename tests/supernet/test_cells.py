@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from cell_supernets import SMALL, SPACES, images, make, softmax_weights
+from cell_supernets import SMALL, SPACES, computed_operations, images, make, softmax_weights
 from torch import Tensor, nn
 
 import nas
@@ -191,25 +191,11 @@ def test_gradients_of_weights_are_the_numerical_ones(name: str) -> None:
     assert torch.autograd.gradcheck(lambda rows: supernet(x, list(rows)), [given], fast_mode=True, atol=1e-6)
 
 
-def calls_of(supernet: nn.Module, run: Callable[[], object]) -> int:
+def calls_of(run: Callable[[], object]) -> int:
     """How many candidates are computed, skips not counted."""
-    count = 0
-
-    def hook(*_: object) -> None:
-        nonlocal count
-        count += 1
-
-    handles = [
-        operation.register_forward_hook(hook)
-        for edge in supernet.modules()
-        if isinstance(edge, MixedEdge)
-        for operation in edge.operations.values()
-        if not isinstance(operation, nn.Identity)
-    ]
-    run()
-    for handle in handles:
-        handle.remove()
-    return count
+    with computed_operations() as ran:
+        run()
+    return sum(not isinstance(operation, nn.Identity) for operation in ran)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -232,11 +218,11 @@ def test_only_what_has_weight_is_computed(name: str) -> None:
     )  # fmt: skip
     assert skip
     assert 0 < chosen < everything / 2
-    assert calls_of(supernet, lambda: supernet(x, weights)) == chosen
+    assert calls_of(lambda: supernet(x, weights)) == chosen
     needing = [given.clone().requires_grad_() for given in weights]
-    assert calls_of(supernet, lambda: supernet(x, needing)) == everything
+    assert calls_of(lambda: supernet(x, needing)) == everything
     with torch.no_grad():
-        assert calls_of(supernet, lambda: supernet(x, needing)) == chosen
+        assert calls_of(lambda: supernet(x, needing)) == chosen
 
 
 def test_single_entries_say_whether_they_need_a_gradient() -> None:
@@ -246,7 +232,7 @@ def test_single_entries_say_whether_they_need_a_gradient() -> None:
     supernet(x, whole).square().sum().backward()
     # Two paths an edge, one of them of weight 0, as ProxylessNAS has them.
     single = [[torch.tensor(float(i == 3), dtype=torch.float64, requires_grad=i >= 3) for i in range(5)] for _ in whole]
-    assert calls_of(supernet, lambda: supernet(x, single).square().sum().backward()) == 3 * 6 * 2
+    assert calls_of(lambda: supernet(x, single).square().sum().backward()) == 3 * 6 * 2
     for site, given in zip(single, whole, strict=True):
         assert given.grad is not None
         assert [float(entry.grad) for entry in site[3:]] == pytest.approx(given.grad[3:].tolist())  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nas.errors import NasError
 from nas.space.nasbench_blocks import WindowPoolBlock
 from nas.supernet.cell_edge import CandidateOptions, MixedEdge, shuffled
+from nas.supernet.cell_state import CellState
 from nas.supernet.weights import Term
 
 
@@ -24,7 +25,7 @@ class Partial:
 
     def __call__(self, weights: npt.ArrayLike) -> Tensor:
         terms = [Term(i, float(weight), float(weight)) for i, weight in enumerate(np.asarray(weights)) if weight]
-        output = self.edge(self.x, terms)
+        output = self.edge(CellState(self.x, self.edge.partial), terms)
         assert isinstance(output, Tensor)
         return output
 
@@ -54,7 +55,7 @@ def test_channels_that_pass_by_a_strided_operation_are_pooled() -> None:
         pool = WindowPoolBlock(2, 2, size, "max_pool", 3, 2)
         edge = MixedEdge(0, 0, 2, {"none": None, "max_pool_3x3": pool}, CandidateOptions(partial=2))
         x = torch.randn(1, 4, size, size)
-        output = edge(x, [Term(1, 1.0, 1.0)])
+        output = edge(CellState(x, 2), [Term(1, 1.0, 1.0)])
         assert isinstance(output, Tensor)
         half = nn.functional.pad(x, (0, size % 2, 0, size % 2), value=-9).unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5))
         assert torch.equal(output[:, 1::2], half[:, 2:])

@@ -18,6 +18,7 @@ import torch
 from nas.data.batches import Batches
 from nas.errors import NasError
 from nas.strategies.oneshot.base import Batch, Moment, OneShotStrategy, entropy, skip_share
+from nas.strategies.oneshot.placing import memory_format
 from nas.strategies.oneshot.processes import averaged_values, check_shares, shard, share_buffers
 from nas.supernet.checkpoint import CHECKPOINT, RECORDS, read_checkpoint, write_checkpoint, write_records
 
@@ -64,6 +65,7 @@ class Fit:
         self.strategy, self.train, self.architecture = strategy, train, architecture
         self.folder, self.seed = folder, seed
         self.settings = strategy.settings
+        self._format = memory_format(strategy.supernet, strategy.settings)
         self.steps = len(train)
         check_shares(train.batch_size)
         #: what was recorded of each epoch that is over
@@ -218,9 +220,7 @@ class Fit:
                 step += 1
 
     def _batch(self, images: torch.Tensor, labels: torch.Tensor) -> Batch:
-        if self.settings.channels_last:
-            images = images.to(memory_format=torch.channels_last)
-        return Batch(images, labels)
+        return Batch(images.to(memory_format=self._format), labels)
 
     def _rng(self, at: Moment) -> torch.Generator:
         """Return the generator of a step, and set those of PyTorch, from which dropout draws."""

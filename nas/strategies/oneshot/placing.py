@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
+from torch import nn
 
 from nas.errors import NasError
 from nas.strategies.oneshot.settings import OneShotSettings
@@ -40,8 +41,22 @@ def prepared(supernet: Supernet, settings: OneShotSettings, device: torch.device
     when it is called as `supernet(...)`, to run at the next call, whatever path that takes.
     """
     supernet.to(device)
-    if settings.channels_last:
-        supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    supernet.to(memory_format=memory_format(supernet, settings))  # type: ignore[call-overload]
     if settings.compile:
         supernet.compile(dynamic=False)
     return supernet
+
+
+def memory_format(network: nn.Module, settings: OneShotSettings) -> torch.memory_format:
+    """Return how weights, and images that the network gets, lie in memory.
+
+    That is channels last where the settings want it, but for networks with a strided 1 x 1 convolution on fewer than 8
+    channels: on processors with AVX2, oneDNN's backward pass of these writes past its workspace
+    (github.com/uxlfoundation/oneDNN/issues/6035).
+    """
+    convolutions = (module for module in network.modules() if isinstance(module, nn.Conv2d))
+    broken = any(
+        conv.kernel_size == (1, 1) and max(conv.stride) > 1 and conv.in_channels // conv.groups < 8
+        for conv in convolutions
+    )
+    return torch.channels_last if settings.channels_last and not broken else torch.contiguous_format
