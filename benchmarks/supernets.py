@@ -5,7 +5,7 @@
 For each space: the largest difference of 100 sub-networks to the same networks extracted, in evaluation mode, whether
 their parameters are as many as the closed form says, and for each way of choosing operations the median CPU seconds of
 a training step, on one thread, as a ratio to plain networks of the same expected MACs. One path at a time is compared
-with the networks of these very paths; a mixture of all operations with the four of 100 random networks whose MACs come
+with the networks of these very paths; a mixture of all operations with the four of 1,000 random networks whose MACs come
 nearest to the expected ones. All are measured in turn, in the same run, in the memory format of
 one-shot training: channels last, but for PC-DARTS where too few channels are seen for it.
 """
@@ -118,7 +118,7 @@ def expected_macs(supernet: Supernet, macs_of: Callable[[Codes], int], rng: np.r
 def nearest_codes(supernet: Supernet, macs_of: Callable[[Codes], int], rng: np.random.Generator) -> Codes:
     """Return the codes of random networks that have about the expected MACs of a uniform mixture."""
     expected = expected_macs(supernet, macs_of, rng)
-    codes = supernet.space.sample(100, rng)
+    codes = supernet.space.sample(1000, rng)
     macs = np.array([macs_of(code) for code in codes])
     near = np.argsort(np.abs(macs - expected))[:CODES]
     print(f"  expected MACs of the mixture {expected / 1e6:.2f} M, of networks {macs[near].mean() / 1e6:.2f} M")

@@ -100,8 +100,9 @@ class OneShotStrategy(ABC):
         self.settings = settings
         self.cost = cost if cost is not None and cost.weight > 0 else None
         self.seed = seed
+        self.weights = list(supernet.parameters())
         self.optimizer = torch.optim.SGD(
-            supernet.parameters(), settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay
+            self.weights, settings.learning_rate, settings.momentum, weight_decay=settings.weight_decay
         )
 
     @classmethod
@@ -200,9 +201,8 @@ class OneShotStrategy(ABC):
         Raises:
             NasError: the gradients are not finite, nor would the weights be.
         """
-        weights = list(self.supernet.parameters())
-        average_gradients(weights)
-        norm = nn.utils.clip_grad_norm_(weights, self.settings.gradient_clip)
+        average_gradients(self.weights)
+        norm = nn.utils.clip_grad_norm_(self.weights, self.settings.gradient_clip)
         if not norm.isfinite():
             raise NasError(
                 f"the norm of the gradient of the weights is {float(norm)}: the training diverged; lower the learning "

@@ -45,9 +45,10 @@ class Untouched:
         """Restore buffers and random states on exit."""
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         states = [generator.get_state() for generator in self.generators]
-        devices = {parameter.device for parameter in self.model.parameters() if parameter.is_cuda}
+        first = next(self.model.parameters(), None)
+        devices = [first.device] if first is not None and first.is_cuda else []
         try:
-            with torch.random.fork_rng(devices=list(devices)):
+            with torch.random.fork_rng(devices=devices):
                 yield
         finally:
             _write([buffer for buffer, _ in buffers], [before for _, before in buffers])

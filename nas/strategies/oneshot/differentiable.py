@@ -177,7 +177,7 @@ class Differentiable(OneShotStrategy):
         twice = self.settings.order == 2 and self.settings.exact
         with self._not_compiled() if twice else nullcontext():
             gradients = architecture_gradient(
-                lambda: self.loss(train, self.sample(at, rng))[0], validation_loss, list(self.supernet.parameters()),
+                lambda: self.loss(train, self.sample(at, rng))[0], validation_loss, self.weights,
                 parameters, self.optimizer, Untouched(self.supernet, (rng,)), 2 if self.settings.order == 2 else 1,
                 "exact" if self.settings.exact else "finite",
             )  # fmt: skip
