@@ -7,8 +7,10 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import nas
 from nas import cli
@@ -18,12 +20,15 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 def commands() -> list[str]:
     """The `nas` commands of the sections whose commands need no tables and no quiet machine, in order."""
-    sections = README.split("\n## ")
-    told = ("Networks people know", "One network, every size", "More")
-    lines = [line for text in sections if text.startswith(told) for line in text.splitlines()]
-    found = [re.split(r"\s{2,}#", line.strip())[0] for line in lines if line.startswith("    nas ")]
+    found = commands_of("Networks people know", "One network, every size", "More")
     assert len(found) >= 20
     return found
+
+
+def commands_of(*titles: str) -> list[str]:
+    sections = README.split("\n## ")
+    lines = [line for text in sections if text.startswith(titles) for line in text.splitlines()]
+    return [re.split(r"\s{2,}#", line.strip())[0] for line in lines if line.startswith("    nas ")]
 
 
 @pytest.fixture
@@ -41,6 +46,30 @@ def test_the_commands_run_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch
             cli.main()
         assert stop.value.code == 0, command
     assert (folder / "runs" / "mbconv-pixel4-nsga2-seed0" / "report.html").is_file()
+
+
+def test_one_training_for_a_whole_space(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands as printed, but for how long they train and how many networks they judge."""
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        path = folder / "photos" / ("cats", "dogs")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+    commands = commands_of("One training for a whole space")
+    assert len(commands) == 5
+    for command in commands:
+        short = command
+        for option, little in (("--epochs ", "1"), ("--budget ", "3"), ("network.width=", "0.1")):
+            short = re.sub(rf"{option}[\d.]+", f"{option}{little}", short)
+        if "--strategy spos" in command:
+            short += " --budget 3"
+        if "--epochs" in command:
+            short += " --set images=32 --set batch_size=8 --set eigenvalue_every=0"
+        monkeypatch.setattr(sys, "argv", shlex.split(short))
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 0, command
+    assert len(nas.load_run("runs/nasbench201-local-seed0").trials) == 3
 
 
 def test_the_python_runs(folder: Path) -> None:
