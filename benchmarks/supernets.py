@@ -5,9 +5,9 @@
 For each space: the largest difference of 100 sub-networks to the same networks extracted, in evaluation mode, whether
 their parameters are as many as the closed form says, and for each way of choosing operations the median CPU seconds of
 a training step, on one thread, as a ratio to plain networks of the same expected MACs. One path at a time is compared
-with the networks of these very paths; a mixture of all operations with the four of 1,000 random networks whose MACs come
-nearest to the expected ones. All are measured in turn, in the same run, in the memory format of
-one-shot training: channels last, but for PC-DARTS where too few channels are seen for it.
+with the networks of these very paths; a mixture of all operations with the four of 1,000 random networks whose MACs
+come nearest to the expected ones. All are measured in turn, in the same run, in the memory format of one-shot training:
+channels last, but for PC-DARTS where too few channels are seen for it.
 """
 
 from __future__ import annotations

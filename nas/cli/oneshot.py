@@ -21,8 +21,8 @@ def live_lines(progress: FitProgress, width: int = 80) -> list[str]:
     """Return what the epoch before recorded in lines of at most `width` characters, none in the first epoch.
 
     The first has figures. Loss and accuracy are measured on the batches of that epoch, those that train the weights
-    and, behind the stroke, those that train the architecture. Entropy, skip share and the expectation of a cost are
-    computed. What there is no room for is left out. The second has the derived network, where there is one.
+    and, behind the stroke, those that train the architecture. Entropy and skip share are computed. What there is no
+    room for is left out. The second has the expectation of costs and the derived network, where there are any.
     """
     record = progress.record
     if record is None:
@@ -34,17 +34,16 @@ def live_lines(progress: FitProgress, width: int = 80) -> list[str]:
             break
         figures = longer
     code = record.get("derived")
-    derived = f"derived {code}" if isinstance(code, str) else ""
-    if len(derived) > width:
-        derived = f"{derived[: width - 1]}…"
-    return [line for line in (figures, derived) if line]
+    parts = [*_expected(record), f"derived {code}"] if isinstance(code, str) else list(_expected(record))
+    network = _BETWEEN.join(parts)
+    if len(network) > width:
+        network = f"{network[: width - 1]}…"
+    return [line for line in (figures, network) if line]
 
 
 def _parts(record: Mapping[str, Any]) -> Iterator[str]:
     """What is worth to be seen, the most important first."""
-    from nas.search.metrics import METRICS
-
-    numbers = {name: float(value) for name, value in record.items() if _is_number(value)}
+    numbers = _numbers(record)
     if "train_loss" in numbers:
         yield f"loss {numbers['train_loss']:.3f}"
     accuracies = [numbers[name] for name in ("train_accuracy", "architecture_accuracy") if name in numbers]
@@ -54,16 +53,24 @@ def _parts(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"entropy {100 * numbers['entropy']:.0f} %"
     if "skip_share" in numbers:
         yield f"skip {100 * numbers['skip_share']:.0f} %"
-    for name, value in numbers.items():
-        if name.startswith("expected_"):
-            metric = METRICS[name.removeprefix("expected_")]
-            yield f"E[{metric.label}] {metric.text(value)}"
     if "eigenvalue" in numbers:
         yield f"eigenvalue {numbers['eigenvalue']:.2g}"
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _expected(record: Mapping[str, Any]) -> Iterator[str]:
+    """The expectation of costs over networks drawn by the architecture weights; of quantities of hardware predicted."""
+    from nas.search.metrics import METRICS
+
+    for name, value in _numbers(record).items():
+        if name.startswith("expected_"):
+            metric = METRICS[name.removeprefix("expected_")]
+            kind = " predicted" if metric.name.endswith(("_ms", "_mj", "_ips")) else ""
+            yield f"expected {metric.label} {metric.text(value)}{kind}"
+
+
+def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
+    kinds = {name: value for name, value in record.items() if isinstance(value, int | float)}
+    return {name: float(value) for name, value in kinds.items() if not isinstance(value, bool) and math.isfinite(value)}
 
 
 @contextmanager

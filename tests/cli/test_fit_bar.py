@@ -22,13 +22,13 @@ def after(record: dict[str, Any] | None, epoch: int = 4, step: int = 0) -> FitPr
 
 def test_figures_at_80_columns() -> None:
     figures, derived = live_lines(after(RECORD), 80)
-    assert figures == "loss 1.234 · acc 78.9/76.6 % · entropy 88 % · skip 25 % · E[latency] 20.33 ms"
-    assert derived == f"derived {'a' * 71}…"
+    assert figures == "loss 1.234 · acc 78.9/76.6 % · entropy 88 % · skip 25 % · eigenvalue 0.25"
+    assert derived == f"expected latency 20.33 ms predicted · derived {'a' * 33}…"
 
 
-def test_figures_at_120_columns() -> None:
-    figures, _ = live_lines(after(RECORD), 120)
-    assert figures.endswith("· skip 25 % · E[latency] 20.33 ms · eigenvalue 0.25")
+def test_what_is_counted_is_not_called_predicted() -> None:
+    _, network = live_lines(after(RECORD | {"expected_macs": 2.5e6, "derived": None}), 120)
+    assert network == "expected latency 20.33 ms predicted · expected MACs 2.5 M"
 
 
 @pytest.mark.parametrize("width", [1, 8, 20, 40, 79, 80, 200])
