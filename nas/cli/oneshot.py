@@ -59,12 +59,13 @@ def _parts(record: Mapping[str, Any]) -> Iterator[str]:
 
 def _expected(record: Mapping[str, Any]) -> Iterator[str]:
     """The expectation of costs over networks drawn by the architecture weights; of quantities of hardware predicted."""
+    from nas.cost import COST_METRICS
     from nas.search.metrics import METRICS
 
     for name, value in _numbers(record).items():
         if name.startswith("expected_"):
             metric = METRICS[name.removeprefix("expected_")]
-            kind = " predicted" if metric.name.endswith(("_ms", "_mj", "_ips")) else ""
+            kind = "" if metric.name in COST_METRICS else " predicted"
             yield f"expected {metric.label} {metric.text(value)}{kind}"
 
 

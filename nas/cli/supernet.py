@@ -68,4 +68,5 @@ def training_report(run: Run) -> Path:
     records = read_records(run.path / FOLDER / RECORDS)
     ended = records[-1].get("ended", "") if records else ""
     sites, epochs = sites_of(run.problem.space), run.config.oneshot["epochs"]
-    return write_page(run.path, sites, run.path.name, ended, epochs)
+    errors = {device.name: device.fitted.held_out_text for device in run.problem.devices}
+    return write_page(run.path, sites, run.path.name, ended, epochs, errors)

@@ -48,7 +48,8 @@ _RAMP = ("#e8c547", "#8cc152", "#2fa58a", "#2e7fa3", "#56489c")
 
 
 def write_page(
-    run_folder: Path, sites: Sequence[Site], title: str, ended: str, epochs: int | None = None
+    run_folder: Path, sites: Sequence[Site], title: str, ended: str, epochs: int | None = None,
+    errors: Mapping[str, str] | None = None,
 ) -> Path:  # fmt: skip
     """Write RUN/supernet/report.html (about 5 MB, nearly all of it plotly.js), whole or not at all; returns its path.
 
@@ -58,6 +59,7 @@ def write_page(
         title: of the page.
         ended: why the search has ended or stopped; "" while it runs: then the page reloads itself.
         epochs: of the whole search, where they are known.
+        errors: predicted metric -> the held-out error of its predictor, in words.
 
     Raises:
         NasError: the records are damaged or of another supernet, or the page cannot be written.
@@ -66,7 +68,7 @@ def write_page(
 
     source = run_folder / FOLDER / RECORDS
     path = run_folder / FOLDER / PAGE
-    text = render(read_records(source), sites, title, ended, epochs, str(source))
+    text = render(read_records(source), sites, title, ended, epochs, str(source), errors)
     part = path.with_name(f".{PAGE}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +83,7 @@ def write_page(
 
 def render(
     records: Sequence[Record], sites: Sequence[Site], title: str, ended: str, epochs: int | None = None,
-    source: str = "records",
+    source: str = "records", errors: Mapping[str, str] | None = None,
 ) -> str:  # fmt: skip
     """Return the page of the records of all epochs so far, the first of them epoch 1. See `write_page`.
 
@@ -91,7 +93,7 @@ def render(
     Raises:
         NasError: the weights of an epoch are not of these sites.
     """
-    drawn, weights = panels(records), _weights(architecture_weights(records, sites, source), sites)
+    drawn, weights = panels(records, errors), _weights(architecture_weights(records, sites, source), sites)
     script, now = script_text(asset("oneshot.js")), time.time()
     data = {
         "panels": [asdict(panel) for panel in drawn], "weights": weights, "live": not ended, "written": now,

@@ -75,12 +75,16 @@ def curve(records: Sequence[Record], key: str, name: str, scale: float = 1.0) ->
     return Series(name, [i for i, _ in found], [value / scale for _, value in found])
 
 
-def panels(records: Sequence[Record]) -> list[Panel]:
-    """Return the plots by epoch, without those of which nothing is recorded."""
-    return [panel for panel in _panels(records) if any(series.epochs for series in panel.series)]
+def panels(records: Sequence[Record], errors: Mapping[str, str] | None = None) -> list[Panel]:
+    """Return the plots by epoch, without those of which nothing is recorded.
+
+    Args:
+        errors: predicted metric -> the held-out error of its predictor, in words.
+    """
+    return [panel for panel in _panels(records, errors or {}) if any(series.epochs for series in panel.series)]
 
 
-def _panels(records: Sequence[Record]) -> Iterator[Panel]:
+def _panels(records: Sequence[Record], errors: Mapping[str, str]) -> Iterator[Panel]:
     yield Panel(
         "Loss",
         "Measured on the batches of each epoch, of what the strategy trains there, while the shared weights change. "
@@ -99,7 +103,7 @@ def _panels(records: Sequence[Record]) -> Iterator[Panel]:
     )
     yield _certainty(records)
     for metric in (METRICS[name.removeprefix(EXPECTED)] for name in names if name.startswith(EXPECTED)):
-        yield _cost(records, metric)
+        yield _cost(records, metric, errors)
     yield _eigenvalue(records)
     for name in names:
         if name not in _TOLD and not name.startswith((EXPECTED, DERIVED)) and not name.endswith("_accuracy"):
@@ -130,7 +134,7 @@ def origin_of(metric: str) -> str:
     return "computed" if metric in COST_METRICS else "predicted"
 
 
-def _cost(records: Sequence[Record], metric: Metric) -> Panel:
+def _cost(records: Sequence[Record], metric: Metric, errors: Mapping[str, str]) -> Panel:
     origin = origin_of(metric.name)
     exact = curve(records, DERIVED + metric.name, "derived network", metric.scale)
     note = (
@@ -139,7 +143,7 @@ def _cost(records: Sequence[Record], metric: Metric) -> Panel:
     if exact.epochs:
         note += f" Derived network: its {metric.label}, {origin}."
     if origin == "predicted":
-        note += " The error of the predictor: nas show target NAME."
+        note += f" The predictor: {errors.get(metric.name, 'its error is in nas show target NAME')}."
     expected = curve(records, EXPECTED + metric.name, "expected", metric.scale)
     return Panel(f"Expected {metric.label}", note, metric.unit, [expected, exact])
 

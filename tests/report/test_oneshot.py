@@ -104,6 +104,9 @@ def test_every_plot_says_what_its_numbers_are() -> None:
     notes = {panel.title: panel.note for panel in panels(records)}
     assert notes["Loss"].startswith("Measured on the batches")
     assert "predicted" in notes["Expected latency"]
+    assert notes["Expected latency"].endswith("The predictor: its error is in nas show target NAME.")
+    told = {panel.title: panel.note for panel in panels(records, {"latency_ms": "held-out error 2.7 %"})}
+    assert told["Expected latency"].endswith("The predictor: held-out error 2.7 %.")
     assert "computed" in notes["Expected MACs"]
     assert notes["Dominant eigenvalue"].startswith("Measured on one batch")
     assert "1.33 times" in notes["Dominant eigenvalue"]
