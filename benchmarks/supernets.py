@@ -43,7 +43,8 @@ SUPERNETS: dict[str, dict[str, Any]] = {
     "mbconv-fbnet": {"width": 0.25, "num_classes": 10, "resolution": 32},
     "convnext": {"width": 0.02, "num_classes": 10, "resolution": 32},
 }
-BATCH = 16
+#: the default of one-shot training
+BATCH = 64
 CODES = 4
 
 Step = Callable[[], None]

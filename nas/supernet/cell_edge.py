@@ -94,7 +94,7 @@ class MixedEdge(nn.Module):
         self.operations = nn.ModuleDict({name: options.build(block) for name, block in blocks.items() if name != NONE})
         self._candidates = {name: CandidateOperation(module) for name, module in self.operations.items()}
         # Channels that pass by a strided operation are pooled, as in the code of PC-DARTS.
-        self.bypass = nn.MaxPool2d(stride, stride, ceil_mode=True) if stride > 1 else nn.Identity()
+        self._bypass = CandidateOperation(nn.MaxPool2d(stride, stride, ceil_mode=True) if stride > 1 else nn.Identity())
 
     def forward(self, state: CellState, terms: Sequence[Term]) -> Tensor | None:
         """Return the sum of `terms`, None if there is nothing to compute."""
@@ -103,7 +103,7 @@ class MixedEdge(nn.Module):
         mixed = self._mixed(state.seen, terms)
         if not terms:
             return mixed
-        rest = state.rest.through(self.bypass, repr(self.bypass))
+        rest = self._bypass(state.rest)
         if mixed is None:
             mixed = torch.zeros_like(rest[:, : rest.shape[1] // (self.partial - 1)])
         total = sum(term.weight for term in terms)
