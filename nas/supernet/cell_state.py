@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nas.nn.nasbench import WindowPool
 
 #: modules that do the same wherever they stand: they have neither parameters nor statistics, and draw nothing
-_SHARED = (nn.Identity, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d, WindowPool)
+_SHARED = (nn.Identity, nn.ReLU, nn.MaxPool2d, WindowPool)
 
 
 class CellState:

@@ -39,7 +39,7 @@ class OneShotSettings(BaseModel):
         checkpoint_minutes: longest time between two checkpoints; there is one after each epoch.
         device: auto, cpu, cuda ...
         amp: mixed precision (bfloat16) on a GPU.
-        channels_last: memory format of images and weights; it makes a step up to a third faster on a CPU.
+        channels_last: memory format of images and weights, but where oneDNN fails in it (see `placing.memory_format`).
         compile: torch.compile the supernet; second derivatives are taken of it as it was.
     """
 
