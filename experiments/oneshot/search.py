@@ -32,7 +32,7 @@ from nas.strategies.oneshot.base import OneShotStrategy
 from nas.strategies.oneshot.enas import ENAS
 from nas.strategies.oneshot.fairnas import FairNAS
 from nas.strategies.oneshot.fit import Fit
-from nas.strategies.oneshot.methods import DARTS, GDAS, PCDARTS, DrNAS
+from nas.strategies.oneshot.methods import DARTS, GDAS, PCDARTS, PDARTS, DrNAS
 from nas.strategies.oneshot.placing import prepared
 from nas.strategies.oneshot.spos import SPOS
 from nas.supernet.checkpoint import CHECKPOINT
@@ -45,7 +45,8 @@ WORK = Path.home() / ".cache" / "nas" / "oneshot"
 SPLIT_SEED = 0
 METRIC = "oneshot_top1"
 STRATEGIES: dict[str, type[OneShotStrategy]] = {
-    "darts": DARTS, "drnas": DrNAS, "enas": ENAS, "fairnas": FairNAS, "gdas": GDAS, "pc-darts": PCDARTS, "spos": SPOS,
+    "darts": DARTS, "drnas": DrNAS, "enas": ENAS, "fairnas": FairNAS, "gdas": GDAS, "p-darts": PDARTS,
+    "pc-darts": PCDARTS, "spos": SPOS,
 }  # fmt: skip
 #: methods whose choice is made by the shared weights alone, which are therefore asked to rank random cells
 RANKING = ("spos", "fairnas")
