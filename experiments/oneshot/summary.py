@@ -69,13 +69,14 @@ def found_table(runs: pd.DataFrame, study: dict[str, Any], cells: Cells) -> str:
             continue
         test = of["test"].to_numpy()
         beaten = 100 * np.mean([np.mean(cells.test_top1 < value) for value in test])
-        published = study["published"][name.removesuffix("-long")]
+        published = study["published"].get(name)
+        known = f"{published['top1']} ({published['source']})" if published else ""
         seconds = of["cpu_seconds"].dropna()  # of runs that were never interrupted
         minutes = f"{seconds.mean() / 60:.1f}" if len(seconds) else "interrupted"
         rows.append(
             f"| {name} | {plus_minus(test)} | {', '.join(f'{value:.2f}' for value in test)} | {beaten:.0f} % "
             f"| {100 * of['cell'].map(skip_share).mean():.0f} % | {of[METRIC].mean():.1f} "
-            f"| {published['top1']} ({published['source']}) | {of['steps'].iloc[0]:,} | {minutes} |"
+            f"| {known} | {of['steps'].iloc[0]:,} | {minutes} |"
         )
     return "\n".join(rows)
 
